@@ -1,0 +1,72 @@
+// Driver and Sandbox: one isolated place, forked fresh, for one run of one source.
+//
+//   auto sandbox = driver.Fork("python", limits);            // or an Error: *we* could not
+//   schema::Outcome outcome = (*sandbox)->Run(source, sink);  // the program's fate, always a value
+//
+// This room knows no queue and no database. Drivers are thread-safe; a Sandbox belongs to one
+// thread, except Cancel().
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "schema/execution.h"
+
+namespace forkbox::sandbox {
+
+// Called from the running thread with each piece of output within the cap, as it is produced.
+using EventSink = std::function<void(const schema::Event&)>;
+
+class Sandbox {
+ public:
+  // Kills whatever still runs inside. The driver removes the rest (cgroups, mounts, namespaces).
+  virtual ~Sandbox() = default;
+
+  // Runs the source to its end: by itself, by a limit, or by Cancel(). Once. Never throws, never
+  // blocks past the wall limit by more than the time it takes to kill. `sink` may be empty.
+  virtual schema::Outcome Run(const schema::Source& source, const EventSink& sink) = 0;
+
+  // Any thread, any time: a run that has not ended ends with reason kCancelled.
+  virtual void Cancel() = 0;
+};
+
+// One language as this installation really has it.
+struct LanguageStatus {
+  std::string id;                    // "python"
+  std::vector<std::string> aliases;  // "py", "python3"
+  std::string name;                  // "Python"
+  std::string version;               // as its own version command says; "" if unavailable
+  bool ready = false;                // its smoke program ran
+  std::string reason;                // why not ready
+  schema::Limits default_limits;
+};
+
+struct DriverStats {
+  std::uint64_t pool_hits = 0;
+  std::uint64_t pool_misses = 0;
+  std::uint64_t pool_ready = 0;  // forks waiting now
+};
+
+class Driver {
+ public:
+  virtual ~Driver() = default;
+
+  // A fork of the language's template under these limits. kInvalidArgument for a language that
+  // Languages() does not name, kUnavailable for one that is not ready.
+  virtual Result<std::unique_ptr<Sandbox>> Fork(const std::string& language,
+                                                const schema::Limits& limits) = 0;
+
+  [[nodiscard]] virtual std::vector<LanguageStatus> Languages() const = 0;
+  [[nodiscard]] virtual DriverStats Stats() const = 0;
+
+  // Protections this host or our privileges cannot give, in words; empty when all are on.
+  [[nodiscard]] virtual std::vector<std::string> MissingProtections() const = 0;
+};
+
+}  // namespace forkbox::sandbox

@@ -1,0 +1,97 @@
+// ExecutionStore: the truth about every accepted execution. The queue only dispatches; what the
+// store says happened is what happened.
+//
+// Thread-safe. Every call returns once its change is durable (it would survive kill -9 and a power
+// cut), batched with whatever else arrived meanwhile; the *Async forms return at once and call
+// back from a thread of the store, which must not be blocked. State transitions are conditional
+// writes: the first terminal write wins, so any number of deliveries give one result.
+// Errors: kUnavailable when the database is away (nothing was written), kInternal when it failed.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "schema/execution.h"
+
+namespace forkbox::store {
+
+// One row: the request as accepted, how far it came, and its outcome once terminal.
+struct ExecutionRecord {
+  schema::Execution execution;
+  schema::State state = schema::State::kQueued;
+  int attempts = 0;                        // claims so far
+  std::string runner;                      // who holds the claim; "" when none
+  std::int64_t claim_expires_unix_ms = 0;  // after this the claim may be taken over
+  std::int64_t started_unix_ms = 0;        // first claim; 0 before
+  std::int64_t finished_unix_ms = 0;       // 0 before
+  std::optional<schema::Outcome> outcome;  // set exactly when the state is terminal
+};
+
+enum class ClaimVerdict {
+  kClaimed,
+  kFinished,   // already terminal: drop the delivery
+  kHeld,       // another runner holds a claim that has not expired
+  kExhausted,  // this would be one attempt too many; the row is now terminal as `lost`
+  kUnknown,    // no such row
+};
+
+struct ClaimRequest {
+  schema::ExecutionId id;
+  std::string runner;
+  std::int64_t now_unix_ms = 0;
+  std::int64_t expires_unix_ms = 0;
+  int max_attempts = 3;
+};
+
+class ExecutionStore {
+ public:
+  using Done = std::function<void(Result<void>)>;
+
+  virtual ~ExecutionStore() = default;
+
+  // kConflict when the id is taken. The row is `queued`.
+  virtual Result<void> Insert(const schema::Execution& execution) = 0;
+  virtual void InsertAsync(schema::Execution execution, Done done) = 0;
+
+  // queued, or running under an expired claim → running under ours, attempts + 1.
+  // kHeld when it is running under the same runner's live claim, too.
+  virtual Result<ClaimVerdict> Claim(const ClaimRequest& request) = 0;
+
+  // running under `runner` → queued with no claim, attempts given back; for a runner that shuts
+  // down before it ran the job. kNotFound when `runner` does not hold it.
+  virtual Result<void> Release(const schema::ExecutionId& id, const std::string& runner) = 0;
+
+  // Any non-terminal state → the outcome's state. False when the row was terminal already (the
+  // outcome is dropped); kNotFound for an unknown id.
+  virtual Result<bool> Finish(const schema::ExecutionId& id, const schema::Outcome& outcome,
+                              std::int64_t now_unix_ms) = 0;
+  virtual void FinishAsync(schema::ExecutionId id, schema::Outcome outcome,
+                           std::int64_t now_unix_ms, std::function<void(Result<bool>)> done) = 0;
+
+  // kNotFound for an unknown id, and for another owner's when `owner` is given.
+  virtual Result<ExecutionRecord> Get(const schema::ExecutionId& id,
+                                      const std::optional<schema::OwnerId>& owner) = 0;
+
+  // Oldest first: rows `queued`, and rows `running` whose claim expired by `now_unix_ms`.
+  virtual Result<std::vector<schema::ExecutionId>> Unfinished(std::int64_t now_unix_ms,
+                                                              std::size_t limit) = 0;
+
+  // For a store with one runner, at start: every claim of `runner` is void from now on, because
+  // the process that held it is gone. Returns how many.
+  virtual Result<std::size_t> VoidClaims(const std::string& runner) = 0;
+
+  struct Counts {
+    std::uint64_t queued = 0;
+    std::uint64_t running = 0;
+  };
+  virtual Result<Counts> CountUnfinished() = 0;
+
+  // One cheap round trip; the readiness of /health.
+  virtual Result<void> Ping() = 0;
+};
+
+}  // namespace forkbox::store
