@@ -60,6 +60,11 @@ class ExecutionStore {
   // queued, or running under an expired claim → running under ours, attempts + 1.
   // kHeld when it is running under the same runner's live claim, too.
   virtual Result<ClaimVerdict> Claim(const ClaimRequest& request) = 0;
+  // Takes effect after every InsertAsync() called before it. For the first delivery of a message
+  // that carries its execution: the run starts while the claim is on its way to the disk, and the
+  // verdict decides whether its outcome counts.
+  virtual void ClaimAsync(ClaimRequest request,
+                          std::function<void(Result<ClaimVerdict>)> done) = 0;
 
   // running under `runner` → queued with no claim, attempts given back; for a runner that shuts
   // down before it ran the job. kNotFound when `runner` does not hold it.
