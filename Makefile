@@ -1,0 +1,38 @@
+# forkbox: `make run` serves on 127.0.0.1:8080, `make test` runs every test. Both install what is
+# missing on a fresh Debian 12 (as root) and are quick the second time.
+#
+#   make run LISTEN=0.0.0.0:9000 DATA_DIR=/srv/forkbox     or FORKBOX_LISTEN, FORKBOX_DATA_DIR
+#   make run ARGS="--log-level debug"                      any flag of `forkbox serve`
+
+.PHONY: run test build bench setup format clean
+
+# LISTEN and DATA_DIR are the short forms; everything else of FORKBOX_* passes through as it is.
+ifdef LISTEN
+export FORKBOX_LISTEN := $(LISTEN)
+endif
+ifdef DATA_DIR
+export FORKBOX_DATA_DIR := $(DATA_DIR)
+endif
+
+run: build
+	@exec build/cli/forkbox serve $(ARGS)
+
+build: setup
+	@scripts/build.sh build
+
+test: setup
+	@scripts/test.sh
+
+bench:
+	@scripts/setup.sh --bench
+	@scripts/build.sh build
+	@if [ -x bench/run.sh ]; then exec bench/run.sh $(ARGS); else exec build/cli/forkbox bench $(ARGS); fi
+
+setup:
+	@scripts/setup.sh
+
+format:
+	@git ls-files '*.cc' '*.h' | xargs clang-format -i
+
+clean:
+	rm -rf build build-asan

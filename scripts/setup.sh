@@ -1,0 +1,53 @@
+#!/bin/sh
+# Installs what building and running forkbox needs on Debian 12 and fetches the pinned pieces that
+# Debian does not have into .deps/. Quick and offline when everything is there already.
+#
+#   scripts/setup.sh            what `make run` and `make test` need
+#   scripts/setup.sh --bench    that, and the yardsticks of `make bench`
+set -eu
+cd "$(dirname "$0")/.."
+# System tools first: a pyenv or nvm shim must not decide which python or node we build against.
+export PATH="/usr/sbin:/usr/bin:/sbin:/bin:$PATH"
+
+packages="g++ cmake ninja-build ccache pkg-config curl ca-certificates
+  libpistache-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libexpected-dev libcli11-dev
+  prometheus-cpp-dev libcurl4-openssl-dev libseccomp-dev libsqlite3-dev libssl-dev libcap-dev
+  python3 python3-dev python3-numpy libgtest-dev libgmock-dev"
+for arg in "$@"; do
+  case "$arg" in
+    --bench) packages="$packages bubblewrap wrk" ;;
+    *) echo "setup: unknown argument $arg" >&2; exit 2 ;;
+  esac
+done
+
+# Prints the packages of the arguments that are not installed.
+missing() {
+  for package in "$@"; do
+    state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$state" = installed ] || printf '%s ' "$package"
+  done
+}
+
+if ! command -v dpkg-query >/dev/null; then
+  echo "setup: not a Debian system; install the equivalents of: $(echo $packages)" >&2
+  exit 1
+fi
+# shellcheck disable=SC2086
+needed=$(missing $packages)
+if [ -n "$needed" ]; then
+  if [ "$(id -u)" != 0 ]; then
+    echo "setup: these packages are missing, and installing them needs root:" >&2
+    echo "  apt-get install --no-install-recommends $needed" >&2
+    exit 1
+  fi
+  echo "setup: installing $needed"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq
+  # shellcheck disable=SC2086
+  apt-get install -y -qq --no-install-recommends $needed
+fi
+
+# Each of these checks what .deps/ holds by its pinned digest and returns at once when it matches.
+for script in scripts/fetch-valijson.sh scripts/fetch-node.sh; do
+  if [ -x "$script" ]; then "$script"; fi
+done
