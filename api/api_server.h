@@ -1,0 +1,88 @@
+// ApiServer: the HTTP server with every dialect on it.
+//
+//   ApiServer server(options, parts);
+//   Result<void> started = server.Start();   // refuses to be open to the world without keys
+//   ...
+//   server.Drain(30s);                       // takes nothing new, lets replies go out
+//   server.Stop();
+//
+// One thread starts, drains and stops it; the rest is the server's own business.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "api/auth/admission.h"
+#include "api/execution_service.h"
+#include "api/http/server.h"
+#include "api/language_catalog.h"
+#include "api/metrics.h"
+#include "api/store_probe.h"
+#include "api/zeroboot.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/result.h"
+#include "queue/broker.h"
+#include "runner/sandbox/driver.h"
+#include "store/execution_store.h"
+
+namespace forkbox::api {
+
+class ApiServer {
+ public:
+  struct Options {
+    http::Server::Options http;     // address, port, threads, limits; log and hooks are set here
+    bool insecure_no_auth = false;  // without keys, may listen beyond loopback all the same
+    Admission::Options admission;
+    ZerobootDialect::Options zeroboot;
+    StoreProbe::Options store_probe;
+  };
+  // All references must outlive it. `service` must be destroyed after it.
+  struct Parts {
+    ExecutionService& service;
+    store::ExecutionStore& store;
+    queue::Broker& broker;
+    const Authenticator& authenticator;
+    Metrics& metrics;
+    const Clock& clock;
+    LanguageCatalog::Provider languages;               // Driver::Languages(), or what stands for it
+    std::function<sandbox::DriverStats()> pool_stats;  // null when the runners are elsewhere
+    Log log;
+  };
+
+  ApiServer(Options options, Parts parts);
+  ~ApiServer();  // Stop()
+  ApiServer(const ApiServer&) = delete;
+  ApiServer& operator=(const ApiServer&) = delete;
+
+  // kInvalidArgument: no keys and an address that others can reach, unless insecure_no_auth; or no
+  // such address. kUnavailable: the port is taken. At most once.
+  Result<void> Start();
+
+  [[nodiscard]] std::uint16_t port() const;  // the one listened on, after Start()
+
+  // Takes no more clients and waits until every reply in flight is out, at most `timeout`. Returns
+  // how many connections were still busy.
+  std::size_t Drain(std::chrono::milliseconds timeout);
+
+  // Cuts what is left and joins all threads.
+  void Stop();
+
+ private:
+  void ServeMetrics(http::Call& call);
+
+  Options options_;
+  Parts parts_;
+  const SteadyTime started_at_;
+  LanguageCatalog languages_;
+  Admission admission_;
+  // Made by Start():
+  std::unique_ptr<StoreProbe> store_probe_;
+  std::unique_ptr<ZerobootDialect> zeroboot_;
+  std::unique_ptr<http::Server> server_;  // last: its handlers use all of the above
+};
+
+}  // namespace forkbox::api

@@ -1,0 +1,56 @@
+// Admission: who may come in, and how often.
+//
+// An ordinary key has a bucket of its own, 100 tokens and 100 more a second. Demo keys share
+// buckets of 10 tokens, 10 more a minute, one for each client address. With authentication off
+// there is no rate limit either. Thread-safe.
+#pragma once
+
+#include <string>
+
+#include "api/auth/authenticator.h"
+#include "api/auth/client_address.h"
+#include "api/auth/rate_limiter.h"
+#include "api/http/fields.h"
+#include "base/clock.h"
+
+namespace forkbox::api {
+
+// Why not, in terms every dialect can shape.
+struct Refusal {
+  int status = 401;      // 401 or 429
+  std::string message;   // Zeroboot's words
+  http::Fields headers;  // of a 429: Retry-After and X-RateLimit-*
+};
+
+class Admission {
+ public:
+  struct Options {
+    RateLimiter::Options keys{
+        .burst = 100, .refill = std::chrono::milliseconds(10), .max_buckets = 10'000};
+    RateLimiter::Options demo{
+        .burst = 10, .refill = std::chrono::seconds(6), .max_buckets = 50'000};
+    ProxyTrust proxy_trust = ProxyTrust::kLoopback;
+  };
+
+  // Both references must outlive it.
+  Admission(Options options, const Authenticator& authenticator, const Clock& clock);
+
+  // Takes one token. `fields` are the request's headers, `peer` the address of the TCP peer.
+  tl::expected<KeyIdentity, Refusal> Admit(const http::Fields& fields, std::string_view peer);
+
+  [[nodiscard]] bool enabled() const { return authenticator_.enabled(); }
+
+ private:
+  const Options options_;
+  const Authenticator& authenticator_;
+  const Clock& clock_;
+  RateLimiter key_buckets_;
+  RateLimiter demo_buckets_;
+};
+
+// Retry-After in whole seconds, rounded up and at least 1; X-RateLimit-Limit, -Remaining, and
+// -Reset in Unix milliseconds, which is what Exec0's clients expect.
+http::Fields RateLimitHeaders(std::uint64_t limit, std::uint64_t remaining,
+                              std::chrono::nanoseconds retry_after, std::int64_t now_unix_ms);
+
+}  // namespace forkbox::api

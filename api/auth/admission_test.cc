@@ -1,0 +1,166 @@
+#include "api/auth/admission.h"
+
+#include <gtest/gtest.h>
+
+namespace forkbox::api {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+KeyEntry Key(std::string_view key) {
+  KeyEntry entry;
+  entry.digest = KeyDigest::Of(key);
+  return entry;
+}
+
+http::Fields Bearer(const std::string& key) { return {{"authorization", "Bearer " + key}}; }
+
+class AdmissionTest : public testing::Test {
+ protected:
+  FakeClock clock_;
+  Authenticator authenticator_{{Key("zb_live_first_1234"), Key("zb_demo_1"), Key("zb_demo_2"),
+                                Key("short")}};
+  Admission admission_{{}, authenticator_, clock_};
+};
+
+TEST_F(AdmissionTest, AnswersInZerobootsWords) {
+  const auto nobody = admission_.Admit({}, "10.0.0.1");
+  ASSERT_FALSE(nobody);
+  EXPECT_EQ(nobody.error().status, 401);
+  EXPECT_EQ(nobody.error().message, "Missing Authorization header");
+  for (const std::string value : {"bearer short", "Basic c2hvcnQ=", "Bearer", "short", ""}) {
+    EXPECT_EQ(admission_.Admit({{"Authorization", value}}, "").error().message,
+              "Missing Authorization header")
+        << value;
+  }
+  for (const std::string key : {"unknown", "", "shor", "short ", "shorts"}) {
+    EXPECT_EQ(admission_.Admit(Bearer(key), "").error().message, "Invalid API key") << key;
+  }
+}
+
+TEST_F(AdmissionTest, KnowsTheOwnerAndHidesTheKey) {
+  const auto identity = admission_.Admit(Bearer("zb_live_first_1234"), "10.0.0.1");
+  ASSERT_TRUE(identity);
+  EXPECT_EQ(identity->owner.str(), KeyDigest::Of("zb_live_first_1234").Hex().substr(0, 16));
+  EXPECT_EQ(identity->label, "zb_l…1234");
+  EXPECT_FALSE(identity->is_demo);
+  EXPECT_EQ(admission_.Admit(Bearer("short"), "")->label, "***");
+}
+
+TEST_F(AdmissionTest, AnOrdinaryKeyHasAHundredASecond) {
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(admission_.Admit(Bearer("short"), "10.0.0.1")) << i;
+  const auto refused = admission_.Admit(Bearer("short"), "10.0.0.2");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().status, 429);
+  EXPECT_EQ(refused.error().message, "Rate limit exceeded (100 req/s)");
+  EXPECT_EQ(*http::FindField(refused.error().headers, "Retry-After"), "1");
+  EXPECT_EQ(*http::FindField(refused.error().headers, "X-RateLimit-Limit"), "100");
+  EXPECT_EQ(*http::FindField(refused.error().headers, "X-RateLimit-Remaining"), "0");
+  EXPECT_EQ(*http::FindField(refused.error().headers, "X-RateLimit-Reset"),
+            std::to_string(clock_.UnixMillis() + 10));
+  EXPECT_TRUE(admission_.Admit(Bearer("zb_live_first_1234"), "10.0.0.1")) << "a bucket of its own";
+
+  clock_.Advance(milliseconds(20));
+  EXPECT_TRUE(admission_.Admit(Bearer("short"), ""));
+  EXPECT_TRUE(admission_.Admit(Bearer("short"), ""));
+  EXPECT_FALSE(admission_.Admit(Bearer("short"), ""));
+}
+
+TEST_F(AdmissionTest, DemoKeysShareOneBucketForEachAddress) {
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(admission_.Admit(Bearer(i % 2 == 0 ? "zb_demo_1" : "zb_demo_2"), "10.0.0.1"));
+  }
+  const auto refused = admission_.Admit(Bearer("zb_demo_2"), "10.0.0.1");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message, "Rate limit exceeded (10 req/min for demo keys)");
+  EXPECT_EQ(*http::FindField(refused.error().headers, "Retry-After"), "6");
+  EXPECT_TRUE(admission_.Admit(Bearer("zb_demo_1"), "10.0.0.2"));
+  clock_.Advance(seconds(6));
+  EXPECT_TRUE(admission_.Admit(Bearer("zb_demo_1"), "10.0.0.1"));
+  EXPECT_FALSE(admission_.Admit(Bearer("zb_demo_1"), "10.0.0.1"));
+}
+
+TEST_F(AdmissionTest, WithNoKeysEverybodyComesInUnlimited) {
+  const Authenticator off{{}};
+  Admission open({}, off, clock_);
+  for (int i = 0; i < 1000; ++i) ASSERT_TRUE(open.Admit({}, "10.0.0.1"));
+  EXPECT_EQ(open.Admit(Bearer("anything"), "")->owner.str(), "");
+}
+
+TEST(RateLimiterTest, KeepsABoundedNumberOfBucketsAndForgetsFullOnes) {
+  FakeClock clock;
+  RateLimiter limiter({.burst = 2, .refill = seconds(1), .max_buckets = 10}, clock);
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(limiter.Take("client " + std::to_string(i)).allowed);
+  EXPECT_EQ(limiter.buckets(), 10U);
+  // Made-up names beyond the bound share one bucket: two of them get through, not two thousand.
+  int allowed = 0;
+  for (int i = 0; i < 1000; ++i) allowed += limiter.Take("flood " + std::to_string(i)).allowed;
+  EXPECT_EQ(allowed, 2);
+  EXPECT_EQ(limiter.buckets(), 10U);
+  EXPECT_TRUE(limiter.Take("client 3").allowed) << "who has a bucket is not concerned";
+  clock.Advance(seconds(2));
+  EXPECT_TRUE(limiter.Take("a newcomer").allowed);
+  EXPECT_EQ(limiter.buckets(), 1U);
+}
+
+TEST(RateLimiterTest, SaysWhatIsLeftAndWhenToComeBack) {
+  FakeClock clock;
+  RateLimiter limiter({.burst = 3, .refill = milliseconds(100), .max_buckets = 10}, clock);
+  EXPECT_EQ(limiter.Take("a").remaining, 2U);
+  EXPECT_EQ(limiter.Take("a").remaining, 1U);
+  EXPECT_EQ(limiter.Take("a").remaining, 0U);
+  clock.Advance(milliseconds(40));
+  EXPECT_EQ(limiter.Take("a").retry_after, milliseconds(60));
+  clock.Advance(milliseconds(3600'000));
+  EXPECT_EQ(limiter.Take("a").remaining, 2U) << "it does not save up beyond full";
+}
+
+struct AddressCase {
+  std::string name;
+  http::Fields fields;
+  std::string peer;
+  ProxyTrust trust;
+  std::string address;
+};
+
+class ClientAddressTest : public testing::TestWithParam<AddressCase> {};
+
+TEST_P(ClientAddressTest, BelievesWhomItShould) {
+  EXPECT_EQ(ClientAddress(GetParam().fields, GetParam().peer, GetParam().trust),
+            GetParam().address);
+}
+
+const http::Fields kBoth = {{"X-Forwarded-For", " 203.0.113.7 , 10.0.0.1"},
+                            {"cf-connecting-ip", "203.0.113.9"}};
+const http::Fields kForwarded = {{"X-Forwarded-For", "203.0.113.7, 10.0.0.1"},
+                                 {"CF-Connecting-IP", ""}};
+
+INSTANTIATE_TEST_SUITE_P(
+    Cases, ClientAddressTest,
+    testing::Values(
+        AddressCase{"a_stranger_cannot_choose", kBoth, "198.51.100.1", ProxyTrust::kLoopback,
+                    "198.51.100.1"},
+        AddressCase{"our_own_proxy_is_believed", kBoth, "127.0.0.1", ProxyTrust::kLoopback,
+                    "203.0.113.9"},
+        AddressCase{"over_ipv6_too", kForwarded, "::1", ProxyTrust::kLoopback, "203.0.113.7"},
+        AddressCase{"and_mapped", kForwarded, "::ffff:127.0.0.1", ProxyTrust::kLoopback,
+                    "203.0.113.7"},
+        AddressCase{"never_is_never", kBoth, "127.0.0.1", ProxyTrust::kNever, "127.0.0.1"},
+        AddressCase{"always_is_always", kBoth, "198.51.100.1", ProxyTrust::kAlways, "203.0.113.9"},
+        AddressCase{"no_headers", {}, "127.0.0.1", ProxyTrust::kLoopback, "127.0.0.1"},
+        AddressCase{"absurdly_long", {{"CF-Connecting-IP", std::string(5000, 'x')}}, "127.0.0.1",
+                    ProxyTrust::kAlways, "127.0.0.1"}),
+    [](const auto& test) { return test.param.name; });
+
+TEST(LoopbackTest, IsTheWholeNetButNothingElse) {
+  for (const char* yes : {"127.0.0.1", "127.9.8.7", "::1", "[::1]", "localhost"}) {
+    EXPECT_TRUE(IsLoopback(yes)) << yes;
+  }
+  for (const char* no : {"0.0.0.0", "::", "10.0.0.1", "128.0.0.1", "", "127.0.0.1.example"}) {
+    EXPECT_FALSE(IsLoopback(no)) << no;
+  }
+}
+
+}  // namespace
+}  // namespace forkbox::api

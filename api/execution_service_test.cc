@@ -1,0 +1,280 @@
+#include "api/execution_service.h"
+
+#include <gtest/gtest.h>
+
+#include <future>
+#include <optional>
+#include <thread>
+
+#include "api/testing_fakes.h"
+#include "base/uuid.h"
+
+namespace forkbox::api {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::FakeBroker;
+using testing::FakeStore;
+
+schema::Outcome Printed(const std::string& text) {
+  schema::Outcome outcome;
+  outcome.reason = schema::Reason::kExited;
+  outcome.exit_code = 0;
+  outcome.state = schema::State::kCompleted;
+  outcome.stdout_text = text;
+  return outcome;
+}
+
+schema::Execution Job(const std::string& code) {
+  schema::Execution execution;
+  execution.dialect = "test";
+  execution.language = "python";
+  execution.source.code = code;
+  return execution;
+}
+
+// A submitted execution and the answer to it, as soon as there is one. More than one is an error.
+class Waiter {
+ public:
+  ExecutionService::OnDone OnDone() {
+    return [state = state_](Result<schema::Outcome> result) {
+      EXPECT_FALSE(state->answered.exchange(true)) << "answered twice";
+      state->promise.set_value(std::move(result));
+    };
+  }
+  [[nodiscard]] bool Answered() const { return state_->answered; }
+  Result<schema::Outcome> Answer() { return state_->promise.get_future().get(); }
+
+ private:
+  struct State {
+    std::atomic<bool> answered{false};
+    std::promise<Result<schema::Outcome>> promise;
+  };
+  std::shared_ptr<State> state_ = std::make_shared<State>();  // shared with the callback
+};
+
+class ExecutionServiceTest : public ::testing::Test {
+ protected:
+  FakeStore store_;
+  FakeBroker broker_;
+  Metrics metrics_;
+  FakeClock clock_;
+  std::optional<ExecutionService> service_{
+      std::in_place,
+      ExecutionService::Options{.reply_slack = seconds(5), .watch_interval = milliseconds(2)},
+      store_, broker_, metrics_, clock_, Log::Null()};
+};
+
+TEST_F(ExecutionServiceTest, AnswersOnceTheOutcomeIsInAndTheRowDurable) {
+  Waiter waiter;
+  const schema::ExecutionId id = service_->Submit(Job("print(2)"), waiter.OnDone());
+  EXPECT_TRUE(IsUuid(id.str()));
+  EXPECT_EQ(id.str()[14], '7');
+  ASSERT_EQ(broker_.published().size(), 1U);
+  const queue::Message message = broker_.published()[0];
+  EXPECT_EQ(message.id, id);
+  EXPECT_EQ(message.execution->source.code, "print(2)");
+  EXPECT_EQ(message.execution->created_unix_ms, clock_.UnixMillis());
+  EXPECT_TRUE(store_.Has(id));
+  EXPECT_EQ(service_->waiting(), 1U);
+
+  broker_.SendReply({id, Printed("2\n")});
+  EXPECT_EQ(waiter.Answer()->stdout_text, "2\n");
+  EXPECT_EQ(service_->waiting(), 0U);
+  EXPECT_EQ(broker_.expected(), 0U);
+}
+
+TEST_F(ExecutionServiceTest, ARunFasterThanTheDiskWaitsForIt) {
+  store_.Hold();
+  Waiter waiter;
+  const schema::ExecutionId id = service_->Submit(Job("1"), waiter.OnDone());
+  broker_.SendReply({id, Printed("fast")});
+  EXPECT_FALSE(waiter.Answered());
+  store_.LetGo();
+  EXPECT_EQ(waiter.Answer()->stdout_text, "fast");
+}
+
+TEST_F(ExecutionServiceTest, ADiskFasterThanTheRunIsTheOrdinaryCase) {
+  store_.Hold();
+  Waiter waiter;
+  const schema::ExecutionId id = service_->Submit(Job("1"), waiter.OnDone());
+  store_.LetGo();
+  EXPECT_FALSE(waiter.Answered());
+  broker_.SendReply({id, Printed("slow")});
+  EXPECT_EQ(waiter.Answer()->stdout_text, "slow");
+}
+
+TEST_F(ExecutionServiceTest, WhatTheStoreDidNotTakeWasNotAccepted) {
+  store_.away = true;
+  Waiter waiter;
+  const schema::ExecutionId id = service_->Submit(Job("1"), waiter.OnDone());
+  EXPECT_EQ(waiter.Answer().error().code, ErrorCode::kUnavailable);
+  EXPECT_EQ(broker_.cancelled(), std::vector{id}) << "it must not run on for nobody";
+  EXPECT_EQ(broker_.expected(), 0U);
+  EXPECT_EQ(service_->waiting(), 0U);
+}
+
+// Even when the outcome came first: a result that would not survive is not given out.
+TEST_F(ExecutionServiceTest, AnOutcomeWithoutARowIsNoAnswer) {
+  store_.Hold();
+  Waiter waiter;
+  const schema::ExecutionId id = service_->Submit(Job("1"), waiter.OnDone());
+  broker_.SendReply({id, Printed("never shown")});
+  store_.away = true;
+  store_.LetGo();
+  EXPECT_EQ(waiter.Answer().error().code, ErrorCode::kUnavailable);
+}
+
+TEST_F(ExecutionServiceTest, AFullLaneRefusesBeforeAnythingIsWritten) {
+  broker_.set_depth({.waiting = 64, .leased = 2, .limit = 64});
+  Waiter waiter;
+  const schema::ExecutionId id = service_->Submit(Job("1"), waiter.OnDone());
+  const Error error = waiter.Answer().error();
+  EXPECT_EQ(error.code, ErrorCode::kQueueFull);
+  EXPECT_EQ(error.message, "queue is full: 64 executions waiting, limit 64");
+  EXPECT_FALSE(store_.Has(id));
+  EXPECT_TRUE(broker_.published().empty());
+  EXPECT_EQ(broker_.expected(), 0U);
+}
+
+// The lane filled up between the look and the publish: the row is there and must not run later.
+TEST_F(ExecutionServiceTest, ARefusedPublishLeavesACancelledRow) {
+  for (const bool slow_disk : {false, true}) {
+    if (slow_disk) store_.Hold();
+    broker_.set_refusal(Error{ErrorCode::kQueueFull, "full"});
+    Waiter waiter;
+    const schema::ExecutionId id = service_->Submit(Job("1"), waiter.OnDone());
+    EXPECT_EQ(waiter.Answer().error().code, ErrorCode::kQueueFull);
+    store_.LetGo();
+    EXPECT_EQ(store_.Get(id, std::nullopt)->state, schema::State::kCancelled);
+    EXPECT_EQ(broker_.expected(), 0U);
+  }
+}
+
+TEST_F(ExecutionServiceTest, CancelEndsItInTheQueueAndWhereItRuns) {
+  for (const bool slow_disk : {false, true}) {
+    if (slow_disk) store_.Hold();
+    Waiter waiter;
+    const schema::ExecutionId id = service_->Submit(Job("1"), waiter.OnDone());
+    service_->Cancel(id);
+    EXPECT_EQ(waiter.Answer()->reason, schema::Reason::kCancelled);
+    store_.LetGo();
+    EXPECT_EQ(store_.Get(id, std::nullopt)->state, schema::State::kCancelled);
+    EXPECT_EQ(broker_.cancelled().back(), id);
+    broker_.SendReply({id, Printed("too late")});
+    service_->Cancel(id);
+    EXPECT_EQ(broker_.cancelled().size(), slow_disk ? 2U : 1U) << "once answered, nothing to do";
+  }
+}
+
+TEST_F(ExecutionServiceTest, NoTimeAtAllIsATimeoutWithoutARun) {
+  schema::Execution job = Job("1");
+  job.limits.wall = milliseconds(0);
+  Waiter waiter;
+  service_->Submit(std::move(job), waiter.OnDone());
+  const auto outcome = waiter.Answer();
+  EXPECT_EQ(outcome->reason, schema::Reason::kWallTimeout);
+  EXPECT_EQ(outcome->state, schema::State::kTimeout);
+  EXPECT_TRUE(broker_.published().empty());
+}
+
+// A runner wrote the result and died before it could say so.
+TEST_F(ExecutionServiceTest, ALostReplyIsFoundInTheStore) {
+  Waiter waiter;
+  const schema::ExecutionId id = service_->Submit(Job("1"), waiter.OnDone());
+  ASSERT_TRUE(*store_.Finish(id, Printed("kept"), 0));
+  clock_.Advance(seconds(34));  // wall limit 30 s, slack 5 s
+  std::this_thread::sleep_for(milliseconds(10));
+  EXPECT_FALSE(waiter.Answered());
+  clock_.Advance(seconds(2));
+  EXPECT_EQ(waiter.Answer()->stdout_text, "kept");
+  EXPECT_EQ(broker_.expected(), 0U);
+}
+
+TEST_F(ExecutionServiceTest, ALongQueueIsWaitedForButNotForEver) {
+  Waiter waiter;
+  const schema::ExecutionId id = service_->Submit(Job("1"), waiter.OnDone());
+  clock_.Advance(seconds(600));
+  std::this_thread::sleep_for(milliseconds(10));
+  EXPECT_FALSE(waiter.Answered()) << "the row says it is still queued";
+  clock_.Advance(seconds(60));
+  EXPECT_EQ(waiter.Answer().error().code, ErrorCode::kDeadlineExceeded);
+  EXPECT_EQ(broker_.cancelled(), std::vector{id});
+  EXPECT_EQ(store_.Get(id, std::nullopt)->state, schema::State::kCancelled);
+}
+
+// While the database is away nothing is known, so nothing is decided.
+TEST_F(ExecutionServiceTest, AStoreThatIsAwayDoesNotEndAWait) {
+  Waiter waiter;
+  const schema::ExecutionId id = service_->Submit(Job("1"), waiter.OnDone());
+  store_.away = true;
+  clock_.Advance(seconds(100));
+  std::this_thread::sleep_for(milliseconds(10));
+  EXPECT_FALSE(waiter.Answered());
+  store_.away = false;
+  broker_.SendReply({id, Printed("after all")});
+  EXPECT_EQ(waiter.Answer()->stdout_text, "after all");
+}
+
+TEST_F(ExecutionServiceTest, ABigAnswerIsGivenFromItsOwnThread) {
+  std::promise<std::thread::id> answered_by;
+  const schema::ExecutionId id =
+      service_->Submit(Job("1"), [&](const Result<schema::Outcome>& outcome) {
+        EXPECT_EQ(outcome->stdout_text.size(), 1'000'000U);
+        answered_by.set_value(std::this_thread::get_id());
+      });
+  broker_.SendReply({id, Printed(std::string(1'000'000, 'x'))});
+  EXPECT_NE(answered_by.get_future().get(), std::this_thread::get_id());
+}
+
+TEST_F(ExecutionServiceTest, ShuttingDownAnswersWhoeverStillWaits) {
+  store_.Hold();
+  Waiter waiter;
+  Waiter durable;
+  service_->Submit(Job("1"), waiter.OnDone());
+  store_.LetGo();
+  store_.Hold();
+  const schema::ExecutionId id = service_->Submit(Job("2"), durable.OnDone());
+  service_.reset();
+  EXPECT_EQ(waiter.Answer().error().code, ErrorCode::kUnavailable);
+  EXPECT_EQ(durable.Answer().error().code, ErrorCode::kUnavailable);
+  store_.LetGo();  // a callback that comes too late reaches nobody
+  broker_.SendReply({id, Printed("late")});
+}
+
+TEST_F(ExecutionServiceTest, CountsWhatItDoes) {
+  Waiter waiter;
+  const schema::ExecutionId id = service_->Submit(Job("1"), waiter.OnDone());
+  EXPECT_NE(metrics_.Render({}).find("forkbox_executions_in_flight 1\n"), std::string::npos);
+  broker_.SendReply({id, Printed("")});
+  const std::string text = metrics_.Render({});
+  EXPECT_NE(text.find("forkbox_executions_in_flight 0\n"), std::string::npos);
+  EXPECT_NE(text.find("zeroboot_total_executions{status=\"success\"} 1\n"), std::string::npos);
+}
+
+// Replies, inserts, cancels and the end of the service, all at once: everyone gets one answer.
+TEST_F(ExecutionServiceTest, EveryoneGetsExactlyOneAnswerWhateverHappens) {
+  constexpr int kThreads = 4;
+  constexpr int kJobs = 500;
+  std::atomic<int> answers{0};
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < kThreads; ++t) {
+      threads.emplace_back([&, t] {
+        for (int i = 0; i < kJobs; ++i) {
+          const schema::ExecutionId id = service_->Submit(
+              Job("x"), [&](const Result<schema::Outcome>&) { answers.fetch_add(1); });
+          std::jthread other;
+          if (i % 50 == 0) other = std::jthread([&, id] { service_->Cancel(id); });
+          if ((i + t) % 7 != 0) broker_.SendReply({id, Printed("x")});
+        }
+      });
+    }
+  }
+  service_.reset();
+  EXPECT_EQ(answers, kThreads * kJobs);
+}
+
+}  // namespace
+}  // namespace forkbox::api
