@@ -9,7 +9,7 @@ namespace forkbox::http {
 
 struct Limits {
   // One request.
-  std::size_t max_target_bytes = 4096;     // 414; never more than kMaxTargetBytes
+  std::size_t max_target_bytes = 4096;     // 414
   std::size_t max_head_bytes = 16 * 1024;  // request line and fields together: 431
   std::size_t max_fields = 100;            // 431
   std::size_t max_body_bytes = 1 << 20;    // 413, decoded; Server::Options::body_limit refines it
@@ -31,9 +31,5 @@ struct Limits {
   std::chrono::milliseconds body_total_timeout{300'000};  // first to last byte of a body: 408
   std::chrono::milliseconds write_gap_timeout{30'000};    // a reader that takes nothing: closed
 };
-
-// Pistache's router runs a recursive std::regex over the path: 12,000 slashes are fine on an 8 MB
-// stack, 16,000 overflow it.
-inline constexpr std::size_t kMaxTargetBytes = 8192;
 
 }  // namespace forkbox::http

@@ -19,7 +19,9 @@
 //
 // Start() ignores SIGPIPE for the whole process, since sendfile(2) cannot be told to. Raising
 // RLIMIT_NOFILE is the caller's business, before Start(): see Limits::max_connections; at EMFILE
-// the accepting thread would spin. TLS, HTTP/2 and limits per client address are the proxy's.
+// the accepting thread would spin. The server's threads inherit the signal mask of the thread that
+// calls Start(). A client that closes its sending half counts as gone. TLS, HTTP/2 and limits per
+// client address are the proxy's.
 #pragma once
 
 #include <chrono>
@@ -52,9 +54,9 @@ struct AnswerBody {
 
 // One finished request, for metrics.
 struct RequestRecord {
-  std::string_view method;  // empty when the request could not be read
-  std::string_view route;   // the path as registered; empty when no route took it
-  int status = 0;           // kStatusClientGone when the client left before the answer
+  std::string_view method;               // empty when the request could not be read
+  std::string_view route;                // the path as registered; empty when no route took it
+  int status = 0;                        // kStatusClientGone when the client left before the answer
   std::chrono::nanoseconds duration{0};  // from the complete request to the end of the answer
   std::size_t body_bytes = 0;            // of the answer
 };
@@ -96,8 +98,9 @@ class Server {
   Server& operator=(const Server&) = delete;
 
   // Before Start(). In `path`, ":name" stands for exactly one segment and "*" for one without a
-  // name. A fixed segment beats ":name", which beats "*". HEAD needs a route of its own.
-  // A known path asked with another method is answered 405 with Allow.
+  // name; empty segments do not count. A fixed segment beats ":name", which beats "*". HEAD falls
+  // back to the route of GET. A known path asked with another method is answered 405 with Allow.
+  // A second route of the same method and path is a broken invariant.
   void Route(Method method, const std::string& path, Handler handler);
 
   // Listens and serves. kInvalidArgument: no such address. kUnavailable: the port is taken.
