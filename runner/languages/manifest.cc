@@ -1,0 +1,164 @@
+#include "runner/languages/manifest.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+
+#include "schema/json.h"
+
+namespace forkbox::languages {
+namespace {
+
+using nlohmann::json;
+
+// Reads members of one JSON object; the first problem is kept and names its place.
+class Members {
+ public:
+  Members(const json& object, std::string where) : object_(object), where_(std::move(where)) {
+    if (!object.is_object()) Problem("", "must be an object");
+  }
+
+  std::string Text(const char* name, bool required) {
+    const auto found = Find(name, required);
+    if (found == nullptr) return {};
+    if (!found->is_string()) return Problem(name, "must be a string"), std::string();
+    return found->get<std::string>();
+  }
+
+  std::vector<std::string> Texts(const char* name, bool required) {
+    std::vector<std::string> texts;
+    const auto found = Find(name, required);
+    if (found == nullptr) return texts;
+    if (!found->is_array()) return Problem(name, "must be an array of strings"), texts;
+    for (const json& item : *found) {
+      if (!item.is_string()) return Problem(name, "must be an array of strings"), texts;
+      texts.push_back(item.get<std::string>());
+    }
+    return texts;
+  }
+
+  std::map<std::string, std::string> TextMap(const char* name) {
+    std::map<std::string, std::string> texts;
+    const auto found = Find(name, false);
+    if (found == nullptr) return texts;
+    if (!found->is_object()) return Problem(name, "must map names to strings"), texts;
+    for (const auto& [key, value] : found->items()) {
+      if (!value.is_string()) return Problem(name, "must map names to strings"), texts;
+      texts[key] = value.get<std::string>();
+    }
+    return texts;
+  }
+
+  std::uint64_t Number(const char* name, std::uint64_t otherwise) {
+    const auto found = Find(name, false);
+    if (found == nullptr) return otherwise;
+    if (!found->is_number_unsigned()) return Problem(name, "must be a whole number"), otherwise;
+    return found->get<std::uint64_t>();
+  }
+
+  const json* Find(const char* name, bool required) {
+    if (!object_.is_object()) return nullptr;
+    const auto found = object_.find(name);
+    if (found != object_.end()) return &*found;
+    if (required) Problem(name, "is missing");
+    return nullptr;
+  }
+
+  void Problem(const std::string& name, const std::string& what) {
+    if (problem_.empty()) problem_ = where_ + (name.empty() ? "" : name) + " " + what;
+  }
+  [[nodiscard]] const std::string& problem() const { return problem_; }
+
+ private:
+  const json& object_;
+  const std::string where_;
+  std::string problem_;
+};
+
+}  // namespace
+
+bool Manifest::Answers(std::string_view language) const {
+  return id == language || std::find(aliases.begin(), aliases.end(), language) != aliases.end();
+}
+
+Result<Manifest> ParseManifest(std::string_view text) {
+  auto parsed = schema::ParseJson(text);
+  if (!parsed) return Fail(parsed.error());
+  Members in(*parsed, "");
+  Manifest manifest;
+  manifest.id = in.Text("id", true);
+  manifest.name = in.Text("name", true);
+  manifest.aliases = in.Texts("aliases", false);
+  manifest.version_command = in.Texts("version_command", true);
+  manifest.file_name = in.Text("file_name", true);
+  manifest.run_command = in.Texts("run_command", true);
+  manifest.env = in.TextMap("env");
+  if (const json* object = in.Find("template", false)) {
+    Members warmed(*object, "template.");
+    manifest.kind = TemplateKind::kWarmed;
+    manifest.template_command = warmed.Texts("command", true);
+    manifest.template_env = warmed.TextMap("env");
+    if (!warmed.problem().empty()) in.Problem("", warmed.problem());
+  }
+  if (const json* list = in.Find("binds", false)) {
+    if (!list->is_array()) in.Problem("binds", "must be an array");
+    for (const json& item : *list) {
+      Members bind(item, "binds[].");
+      manifest.binds.push_back({bind.Text("source", true), bind.Text("target", true)});
+      if (!bind.problem().empty()) in.Problem("", bind.problem());
+    }
+  }
+  if (const json* object = in.Find("smoke", true)) {
+    Members smoke(*object, "smoke.");
+    manifest.smoke_code = smoke.Text("code", true);
+    manifest.smoke_stdout = smoke.Text("stdout", true);
+    if (!smoke.problem().empty()) in.Problem("", smoke.problem());
+  }
+  if (const json* object = in.Find("limits", false)) {
+    Members limits(*object, "limits.");
+    manifest.limits.memory_bytes =
+        limits.Number("memory_mb", manifest.limits.memory_bytes >> 20) << 20;
+    manifest.limits.pids = static_cast<std::uint32_t>(limits.Number("pids", manifest.limits.pids));
+    manifest.limits.disk_bytes = limits.Number("disk_mb", manifest.limits.disk_bytes >> 20) << 20;
+    if (!limits.problem().empty()) in.Problem("", limits.problem());
+  }
+  if (!in.problem().empty()) return Fail(ErrorCode::kInvalidArgument, in.problem());
+  return manifest;
+}
+
+Result<std::vector<Manifest>> LoadManifests(const std::string& folder) {
+  std::vector<Manifest> manifests;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    if (entry.path().extension() != ".json") continue;
+    std::ifstream file(entry.path());
+    std::stringstream text;
+    text << file.rdbuf();
+    auto manifest = file ? ParseManifest(text.str())
+                         : Result<Manifest>(Fail(ErrorCode::kInternal, "cannot be read"));
+    if (!manifest) {
+      return Fail(ErrorCode::kInvalidArgument,
+                  entry.path().string() + ": " + manifest.error().message);
+    }
+    manifests.push_back(std::move(*manifest));
+  }
+  if (error) return Fail(ErrorCode::kNotFound, folder + ": " + error.message());
+  std::sort(manifests.begin(), manifests.end(),
+            [](const Manifest& a, const Manifest& b) { return a.id < b.id; });
+  std::set<std::string> names;
+  for (const Manifest& manifest : manifests) {
+    std::vector<std::string> own = manifest.aliases;
+    own.push_back(manifest.id);
+    for (const std::string& name : own) {
+      if (!names.insert(name).second) {
+        return Fail(ErrorCode::kConflict, "two languages are called " + name);
+      }
+    }
+  }
+  return manifests;
+}
+
+}  // namespace forkbox::languages

@@ -1,0 +1,117 @@
+// _forkbox: the extension module through which stock python3 becomes a template.
+//
+//   job = _forkbox.serve()      blocks in the template; returns in each child with its job
+//   code = _forkbox.execute(source, path, namespace)
+//
+// The Python side is template.py.
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "runner/sandbox/template/fork_loop.h"
+
+namespace {
+
+using forkbox::sandbox::ChildJob;
+using forkbox::sandbox::ForkHooks;
+
+PyObject* Bytes(const std::string& text) {
+  return PyBytes_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size()));
+}
+
+// serve() -> (source: bytes, file_name: bytes, args: list[bytes], env: dict[bytes, bytes])
+PyObject* Serve(PyObject* /*module*/, PyObject* /*unused*/) {
+  ForkHooks hooks;
+  hooks.before_fork = PyOS_BeforeFork;
+  hooks.after_fork_parent = PyOS_AfterFork_Parent;
+  hooks.after_fork_child = PyOS_AfterFork_Child;
+  const int channel = forkbox::sandbox::ServeForks(hooks);
+  const ChildJob job = forkbox::sandbox::ReceiveJob(channel);
+
+  PyObject* args = PyList_New(0);
+  PyObject* env = PyDict_New();
+  if (args == nullptr || env == nullptr) return nullptr;
+  for (const auto& arg : job.args) {
+    PyObject* item = Bytes(arg);
+    if (item == nullptr || PyList_Append(args, item) != 0) return nullptr;
+    Py_DECREF(item);
+  }
+  for (const auto& [name, value] : job.env) {
+    PyObject* key = Bytes(name);
+    PyObject* item = Bytes(value);
+    if (key == nullptr || item == nullptr || PyDict_SetItem(env, key, item) != 0) return nullptr;
+    Py_DECREF(key);
+    Py_DECREF(item);
+  }
+  return Py_BuildValue("(NNNN)", Bytes(job.code), Bytes(job.file_name), args, env);
+}
+
+// What `python3 main.py` makes of SystemExit (sys.exit, documentation): None is 0, a number
+// itself, anything else is printed and means 1.
+int ExitCodeOf(PyObject* value) {
+  PyObject* code = value != nullptr && PyExceptionInstance_Check(value)
+                       ? PyObject_GetAttrString(value, "code")
+                       : nullptr;
+  if (code == nullptr) {
+    PyErr_Clear();
+    return 0;
+  }
+  if (code == Py_None) return 0;
+  if (PyLong_Check(code)) {
+    int overflow = 0;
+    const long long number = PyLong_AsLongLongAndOverflow(code, &overflow);
+    return overflow != 0 ? 255 : static_cast<int>(number & 0xff);
+  }
+  PyObject* stderr_object = PySys_GetObject("stderr");  // borrowed
+  if (stderr_object != nullptr && stderr_object != Py_None) {
+    if (PyFile_WriteObject(code, stderr_object, Py_PRINT_RAW) == 0) {
+      PyFile_WriteString("\n", stderr_object);
+    }
+  }
+  PyErr_Clear();
+  return 1;
+}
+
+// execute(source: bytes, path: str, namespace: dict) -> exit code. Uncaught exceptions are printed
+// here, where no frame of ours is between the program and its traceback.
+PyObject* Execute(PyObject* /*module*/, PyObject* arguments) {
+  PyObject* source = nullptr;
+  PyObject* path = nullptr;
+  PyObject* space = nullptr;
+  if (!PyArg_ParseTuple(arguments, "SUO!", &source, &path, &PyDict_Type, &space)) return nullptr;
+  PyObject* builtins = PyImport_ImportModule("builtins");
+  if (builtins == nullptr) return nullptr;
+  PyObject* code = PyObject_CallMethod(builtins, "compile", "OOsiO", source, path, "exec", 0, Py_True);
+  Py_DECREF(builtins);
+  PyObject* result = code != nullptr ? PyEval_EvalCode(code, space, space) : nullptr;
+  Py_XDECREF(code);
+  if (result != nullptr) {
+    Py_DECREF(result);
+    return PyLong_FromLong(0);
+  }
+  if (!PyErr_ExceptionMatches(PyExc_SystemExit)) {
+    PyErr_Print();
+    return PyLong_FromLong(1);
+  }
+  PyObject* type = nullptr;
+  PyObject* value = nullptr;
+  PyObject* traceback = nullptr;
+  PyErr_Fetch(&type, &value, &traceback);
+  PyErr_NormalizeException(&type, &value, &traceback);
+  const int exit_code = ExitCodeOf(value);
+  Py_XDECREF(type);
+  Py_XDECREF(value);
+  Py_XDECREF(traceback);
+  return PyLong_FromLong(exit_code);
+}
+
+PyMethodDef methods[] = {
+    {"serve", Serve, METH_NOARGS, "Be a template; return the job in each child."},
+    {"execute", Execute, METH_VARARGS, "Run a program's source; return its exit code."},
+    {nullptr, nullptr, 0, nullptr}};
+PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_forkbox", nullptr, -1, methods,
+                          nullptr,               nullptr,    nullptr, nullptr};
+
+}  // namespace
+
+PyMODINIT_FUNC PyInit__forkbox() { return PyModule_Create(&definition); }

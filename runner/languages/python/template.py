@@ -1,0 +1,164 @@
+"""The warmed Python: imports what programs commonly want, rehearses a run, freezes what it has, and
+then forks one child per program (see fork_loop.h). Everything above serve() happens once; everything
+below it happens in a child that has already lost every privilege.
+"""
+import sys
+
+# ---- once, in the template -------------------------------------------------------------------
+
+import atexit
+import gc
+import importlib.machinery
+import importlib.util
+import io
+import os
+import threading
+import types
+
+WORK = "/box/work"
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+COMMON = (
+    "abc argparse array ast asyncio base64 bisect calendar collections collections.abc contextlib copy csv "
+    "dataclasses datetime decimal difflib enum errno fractions functools glob hashlib heapq hmac html "
+    "inspect itertools json linecache locale logging math numbers operator pathlib pickle platform pprint "
+    "queue random re secrets select shutil signal socket statistics string struct subprocess tempfile "
+    "textwrap time timeit traceback typing unicodedata urllib.parse uuid warnings weakref zlib "
+    "zoneinfo numpy"
+)
+
+
+def load_extension():
+    path = os.path.join(HERE, "_forkbox.so")
+    loader = importlib.machinery.ExtensionFileLoader("_forkbox", path)
+    spec = importlib.util.spec_from_file_location("_forkbox", path, loader=loader)
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def preload():
+    for name in COMMON.split():
+        try:
+            __import__(name)
+        except ImportError:
+            pass  # numpy is optional; a program that wants it gets the ordinary ImportError
+    # asyncio and numpy draw in a few lazily loaded corners on first use.
+    __import__("encodings.idna")
+    __import__("concurrent.futures.thread")
+
+
+def open_streams():
+    """Standard streams on pipes, as a child has them: what they remember of their file stays true."""
+    encoding, errors = sys.stdout.encoding, sys.stdout.errors
+    stdin_errors = sys.stdin.errors
+    for fd in (0, 1):
+        ends = os.pipe()
+        os.dup2(ends[0] if fd == 0 else ends[1], fd)
+        os.close(ends[0])
+        os.close(ends[1])
+    sys.stdin = sys.__stdin__ = open(0, "r", encoding=encoding, errors=stdin_errors, closefd=False)
+    # Lines leave at once, so that what was printed before a time limit is not lost with the process.
+    sys.stdout = sys.__stdout__ = io.TextIOWrapper(
+        open(1, "wb", closefd=False), encoding=encoding, errors=errors, line_buffering=True
+    )
+    sys.stderr = sys.__stderr__ = io.TextIOWrapper(
+        open(2, "wb", closefd=False), encoding=encoding, errors="backslashreplace", line_buffering=True
+    )
+
+
+def rehearse(forkbox):
+    """A run through the very code that programs go through, so that its pages are warm."""
+    namespace = {"__name__": "rehearsal", "__builtins__": __builtins__}
+    source = (
+        b"import json, re, math, random\n"
+        b"class C:\n    def f(self, x): return [i * x for i in range(3)]\n"
+        b"s = ''.join(f'{v}' for v in C().f(2)); d = json.loads(json.dumps({'a': [1, 2.5, None]}))\n"
+        b"re.sub('a', 'b', s); sorted(d); math.sqrt(2)\n"
+        b"try:\n    raise ValueError('x')\nexcept ValueError as e:\n    import traceback; traceback.format_exc()\n"
+    )
+    for _ in range(3):
+        forkbox.execute(source, "rehearsal.py", dict(namespace))
+
+
+forkbox = load_extension()
+preload()
+open_streams()
+rehearse(forkbox)
+numpy_random = sys.modules.get("numpy.random")
+shutdown_threads = threading._shutdown
+run_atexit = atexit._run_exitfuncs
+gc.collect()
+gc.freeze()  # the collector never touches what is shared with the template
+
+job = forkbox.serve()
+
+# ---- in each child ---------------------------------------------------------------------------
+
+
+def set_environment(wanted):
+    environ = os.environb
+    for name in list(environ):
+        if name not in wanted:
+            del environ[name]
+    for name, value in wanted.items():
+        if environ.get(name) != value:
+            environ[name] = value
+    if b"TZ" in wanted:
+        import time
+
+        time.tzset()
+
+
+def new_main(path):
+    main = types.ModuleType("__main__")
+    main.__file__ = path
+    main.__builtins__ = sys.modules["builtins"]
+    main.__cached__ = None
+    main.__loader__ = importlib.machinery.SourceFileLoader("__main__", path)
+    main.__annotations__ = {}
+    return main
+
+
+def close_stream(stream):
+    try:
+        stream.flush()
+        return True
+    except BaseException:
+        return False
+
+
+def clear_module(module):
+    """As the interpreter empties a module when it ends: private names first, so that __del__ of
+    what remains still finds the public ones."""
+    names = module.__dict__
+    for private in (True, False):
+        for name in list(names):
+            if name != "__builtins__" and name.startswith("_") == private:
+                names[name] = None
+
+
+def run(source, file_name, args, env):
+    set_environment(env)
+    if numpy_random is not None:
+        numpy_random.seed()  # `random` reseeds itself after a fork; numpy does not
+    path = os.path.join(WORK, os.fsdecode(file_name))
+    sys.argv = [path] + [os.fsdecode(arg) for arg in args]
+    sys.path[0] = os.path.dirname(path)
+    main = new_main(path)
+    sys.modules["__main__"] = main
+    code = forkbox.execute(source, path, main.__dict__)
+    # What Py_FinalizeEx does that a program can notice.
+    shutdown_threads()
+    run_atexit()
+    flushed = close_stream(sys.stdout)
+    close_stream(sys.stderr)
+    clear_module(main)
+    del main
+    gc.collect()
+    flushed = close_stream(sys.stdout) and flushed
+    close_stream(sys.stderr)
+    os._exit(code if flushed else 120)
+
+
+run(*job)

@@ -1,0 +1,30 @@
+// A cell: fresh pid, mount, ipc, uts and network namespaces with a tiny init as pid 1, and the
+// private disk that comes with them. A template forks a program into it; killing the init kills
+// everything inside (pid_namespaces(7)).
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+namespace forkbox::sandbox {
+
+struct CellOptions {
+  std::uint32_t uid = 0;       // owner of the private disk, the program's later uid
+  std::uint32_t init_uid = 0;  // what pid 1 becomes; a program can then neither signal nor read it
+  std::uint64_t disk_bytes = 0;
+  bool privileged = true;
+};
+
+struct Cell {
+  pid_t init_pid = -1;
+  UniqueFd init_pidfd;
+};
+
+// Clones the init and waits until its namespaces are furnished. On an error nothing is left.
+Result<Cell> MakeCell(const CellOptions& options);
+
+}  // namespace forkbox::sandbox

@@ -1,0 +1,286 @@
+#include "runner/sandbox/forkserver/cgroup.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <set>
+#include <sstream>
+
+#include "runner/sandbox/protocol.h"
+
+namespace forkbox::sandbox {
+namespace {
+
+constexpr const char* kOwnPrefix = "forkbox.";
+
+bool WriteAt(int directory, const char* file, const std::string& text) {
+  const UniqueFd fd(::openat(directory, file, O_WRONLY | O_CLOEXEC));
+  return fd && ::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+}
+
+std::string ReadAt(int directory, const char* file) {
+  const UniqueFd fd(::openat(directory, file, O_RDONLY | O_CLOEXEC));
+  std::string text(4096, '\0');
+  const ssize_t n = fd ? ::read(fd.get(), text.data(), text.size()) : -1;
+  text.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+  return text;
+}
+
+bool HasWord(const std::string& words, std::string_view word) {
+  std::istringstream in(words);
+  for (std::string candidate; in >> candidate;) {
+    if (candidate == word) return true;
+  }
+  return false;
+}
+
+UniqueFd OpenDirectory(int parent, const std::string& name) {
+  return UniqueFd(::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+}
+
+// Empty cgroups below `parent` that an instance of ours which was killed left behind. Those still
+// in use refuse rmdir and stay.
+void ClearAbandoned(int parent) {
+  const UniqueFd listing = OpenDirectory(parent, ".");
+  if (!listing) return;
+  DIR* directory = ::fdopendir(::dup(listing.get()));
+  if (directory == nullptr) return;
+  while (const dirent* entry = ::readdir(directory)) {
+    const std::string name = entry->d_name;
+    if (name.rfind(kOwnPrefix, 0) != 0) continue;
+    if (const UniqueFd own = OpenDirectory(parent, name)) {
+      DIR* cells = ::fdopendir(::dup(own.get()));
+      while (const dirent* cell = cells != nullptr ? ::readdir(cells) : nullptr) {
+        if (cell->d_type == DT_DIR && cell->d_name[0] != '.') {
+          ::unlinkat(own.get(), cell->d_name, AT_REMOVEDIR);
+        }
+      }
+      if (cells != nullptr) ::closedir(cells);
+    }
+    ::unlinkat(parent, name.c_str(), AT_REMOVEDIR);
+  }
+  ::closedir(directory);
+}
+
+struct MountPoint {
+  bool v2 = false;
+  std::string path;
+  std::string root;  // of the mount, as a path in the hierarchy
+  std::string options;
+};
+
+std::vector<MountPoint> CgroupMounts() {
+  // proc(5): id parent dev root path options [optional…] - type source superoptions
+  std::vector<MountPoint> mounts;
+  std::ifstream file("/proc/self/mountinfo");
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream in(line);
+    std::string skip;
+    MountPoint mount;
+    in >> skip >> skip >> skip >> mount.root >> mount.path >> skip;
+    while (in >> skip && skip != "-") {
+    }
+    std::string type;
+    std::string source;
+    in >> type >> source >> mount.options;
+    if (type != "cgroup" && type != "cgroup2") continue;
+    mount.v2 = type == "cgroup2";
+    std::replace(mount.options.begin(), mount.options.end(), ',', ' ');
+    mounts.push_back(std::move(mount));
+  }
+  return mounts;
+}
+
+// Where this process is in each hierarchy: controller (or "" for v2) → path.
+std::map<std::string, std::string> OwnPaths() {
+  std::map<std::string, std::string> paths;
+  std::ifstream file("/proc/self/cgroup");
+  for (std::string line; std::getline(file, line);) {
+    const auto first = line.find(':');
+    const auto second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    std::string controllers = line.substr(first + 1, second - first - 1);
+    std::replace(controllers.begin(), controllers.end(), ',', ' ');
+    const std::string path = line.substr(second + 1);
+    if (controllers.empty()) paths[""] = path;
+    std::istringstream in(controllers);
+    for (std::string controller; in >> controller;) paths[controller] = path;
+  }
+  return paths;
+}
+
+// The directory of our own cgroup, or the mount's top when that is not visible from here.
+UniqueFd OpenBase(const MountPoint& mount, const std::string& own_path) {
+  std::string below = own_path;
+  if (mount.root != "/" && below.rfind(mount.root, 0) == 0) below = below.substr(mount.root.size());
+  UniqueFd base = OpenDirectory(AT_FDCWD, mount.path + "/" + below);
+  if (!base) base = OpenDirectory(AT_FDCWD, mount.path);
+  return base;
+}
+
+// v2 gives controllers to children only where no process sits beside them ("no internal
+// processes", cgroups(7)), so ours move one level down first. The root is exempt.
+void EnableV2Controllers(int base) {
+  const std::string wanted = "+memory +pids +cpu";
+  if (WriteAt(base, "cgroup.subtree_control", wanted)) return;
+  if (errno == EBUSY) {
+    ::mkdirat(base, "forkbox-main", 0755);
+    std::istringstream pids(ReadAt(base, "cgroup.procs"));
+    for (std::string pid; pids >> pid;) WriteAt(base, "forkbox-main/cgroup.procs", pid);
+  }
+  for (const char* one : {"+memory", "+pids", "+cpu"}) WriteAt(base, "cgroup.subtree_control", one);
+}
+
+UniqueFd OpenForReading(int directory, const char* file) {
+  return UniqueFd(::openat(directory, file, O_RDONLY | O_CLOEXEC));
+}
+
+}  // namespace
+
+CellCgroup::~CellCgroup() { Remove(); }
+
+bool CellCgroup::Remove() {
+  procs.clear();
+  std::erase_if(places_, [](const Place& place) {
+    return ::unlinkat(place.parent_fd, place.name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT;
+  });
+  return places_.empty();
+}
+
+CgroupTree::~CgroupTree() {
+  for (const Hierarchy& hierarchy : hierarchies_) {
+    ::unlinkat(hierarchy.base.get(), hierarchy.name.c_str(), AT_REMOVEDIR);
+  }
+}
+
+void CgroupTree::Adopt(Hierarchy hierarchy) {
+  ClearAbandoned(hierarchy.base.get());
+  // Forkservers are pid 1 of their own namespace: a boot-wide unique name needs more than a pid.
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  hierarchy.name = kOwnPrefix + std::to_string(now.tv_sec) + "-" + std::to_string(now.tv_nsec);
+  if (::mkdirat(hierarchy.base.get(), hierarchy.name.c_str(), 0755) != 0) return;
+  hierarchy.own = OpenDirectory(hierarchy.base.get(), hierarchy.name);
+  if (!hierarchy.own) return;
+  const int own = hierarchy.own.get();
+  if (hierarchy.v2) {
+    for (const char* one : {"+memory", "+pids", "+cpu"}) WriteAt(own, "cgroup.subtree_control", one);
+    const std::string enabled = ReadAt(own, "cgroup.subtree_control");
+    hierarchy.memory = hierarchy.memory && HasWord(enabled, "memory");
+    hierarchy.pids = hierarchy.pids && HasWord(enabled, "pids");
+    hierarchy.cpu = hierarchy.cpu && HasWord(enabled, "cpu");
+  }
+  if (hierarchy.memory) {
+    protections_ |= kMemoryCgroup;
+    const char* swap = hierarchy.v2 ? "memory.swap.max" : "memory.memsw.limit_in_bytes";
+    const bool present = ::faccessat(own, swap, W_OK, 0) == 0;
+    std::ifstream swaps("/proc/swaps");
+    std::string header;
+    std::string first;
+    std::getline(swaps, header);
+    const bool no_swap = !std::getline(swaps, first);
+    if (present || no_swap) protections_ |= kSwapLimit;
+  }
+  if (hierarchy.pids) protections_ |= kPidsCgroup;
+  if (hierarchy.cpu) protections_ |= kCpuCgroup;
+  if (hierarchy.accounting) protections_ |= kCpuAccounting;
+  if (hierarchy.v2 && hierarchy.memory) protections_ |= kCgroupV2;
+  hierarchies_.push_back(std::move(hierarchy));
+}
+
+CgroupTree CgroupTree::Open() {
+  CgroupTree tree;
+  const auto own_paths = OwnPaths();
+  const auto own_path = [&](const std::string& controller) {
+    const auto found = own_paths.find(controller);
+    return found == own_paths.end() ? std::string("/") : found->second;
+  };
+  const std::vector<MountPoint> mounts = CgroupMounts();
+  for (const MountPoint& mount : mounts) {
+    if (mount.v2) continue;
+    Hierarchy hierarchy;
+    std::string controller;
+    const auto has = [&](const char* name) {
+      if (!HasWord(mount.options, name)) return false;
+      controller = name;
+      return true;
+    };
+    hierarchy.memory = has("memory");
+    hierarchy.pids = has("pids");
+    hierarchy.accounting = has("cpuacct");
+    hierarchy.cpu = has("cpu");
+    if (controller.empty()) continue;
+    hierarchy.base = OpenBase(mount, own_path(controller));
+    if (hierarchy.base) tree.Adopt(std::move(hierarchy));
+  }
+  for (const MountPoint& mount : mounts) {
+    if (!mount.v2) continue;
+    Hierarchy hierarchy;
+    hierarchy.v2 = true;
+    hierarchy.base = OpenBase(mount, own_path(""));
+    if (!hierarchy.base) continue;
+    const std::string available = ReadAt(hierarchy.base.get(), "cgroup.controllers");
+    hierarchy.memory = HasWord(available, "memory");
+    hierarchy.pids = HasWord(available, "pids");
+    hierarchy.cpu = HasWord(available, "cpu");
+    // cpu.stat counts in every v2 cgroup, with or without controllers.
+    hierarchy.accounting = (tree.protections_ & kCpuAccounting) == 0;
+    if (hierarchy.memory || hierarchy.pids || hierarchy.cpu) {
+      EnableV2Controllers(hierarchy.base.get());
+    } else if (!hierarchy.accounting) {
+      continue;  // v1 gives everything already
+    }
+    tree.Adopt(std::move(hierarchy));
+    break;
+  }
+  return tree;
+}
+
+Result<CellCgroup> CgroupTree::Create(const std::string& name, const CgroupLimits& limits) {
+  CellCgroup cell;
+  for (const Hierarchy& hierarchy : hierarchies_) {
+    const int parent = hierarchy.own.get();
+    if (::mkdirat(parent, name.c_str(), 0755) != 0) return FailErrno("mkdir cgroup " + name);
+    cell.places_.push_back({parent, name});
+    const UniqueFd directory = OpenDirectory(parent, name);
+    if (!directory) return FailErrno("open cgroup " + name);
+    const int fd = directory.get();
+    if (hierarchy.memory) {
+      const std::string bytes = std::to_string(limits.memory_bytes);
+      const char* file = hierarchy.v2 ? "memory.max" : "memory.limit_in_bytes";
+      if (!WriteAt(fd, file, bytes)) return FailErrno(std::string("write ") + file);
+      if (hierarchy.v2) {
+        WriteAt(fd, "memory.swap.max", "0");   // absent without swap accounting
+        WriteAt(fd, "memory.oom.group", "1");  // half a program is no use to anybody
+      } else {
+        WriteAt(fd, "memory.memsw.limit_in_bytes", bytes);
+      }
+      cell.memory_peak =
+          OpenForReading(fd, hierarchy.v2 ? "memory.peak" : "memory.max_usage_in_bytes");
+      cell.memory_events =
+          OpenForReading(fd, hierarchy.v2 ? "memory.events" : "memory.oom_control");
+    }
+    if (hierarchy.pids && !WriteAt(fd, "pids.max", std::to_string(limits.pids))) {
+      return FailErrno("write pids.max");
+    }
+    if (hierarchy.accounting) {
+      cell.cpu_usage = OpenForReading(fd, hierarchy.v2 ? "cpu.stat" : "cpuacct.usage");
+    }
+    UniqueFd procs(::openat(fd, "cgroup.procs", O_WRONLY | O_CLOEXEC));
+    if (!procs) return FailErrno("open cgroup.procs");
+    cell.procs.push_back(std::move(procs));
+  }
+  for (UniqueFd* fd : {&cell.cpu_usage, &cell.memory_peak, &cell.memory_events}) {
+    if (!*fd) fd->Reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  }
+  return cell;
+}
+
+}  // namespace forkbox::sandbox

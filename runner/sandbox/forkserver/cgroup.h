@@ -1,0 +1,80 @@
+// Cgroups of v1, v2 and mixed hosts behind one face: detected, never assumed (cgroups(7)).
+//
+// CgroupTree is opened before the host's file tree is given up and works by directory descriptor
+// from then on. One thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+namespace forkbox::sandbox {
+
+struct CgroupLimits {
+  std::uint64_t memory_bytes = 0;  // with swap
+  std::uint32_t pids = 0;
+};
+
+// One cell's cgroups. Remove() takes the directories away once nobody is inside.
+class CellCgroup {
+ public:
+  CellCgroup() = default;
+  CellCgroup(CellCgroup&&) noexcept = default;
+  CellCgroup& operator=(CellCgroup&&) noexcept = default;
+  ~CellCgroup();
+
+  // cgroup.procs of every hierarchy, open for writing.
+  std::vector<UniqueFd> procs;
+  // Read by the driver; /dev/null where the host gives no such number.
+  UniqueFd cpu_usage;
+  UniqueFd memory_peak;
+  UniqueFd memory_events;
+
+  // True when nothing of it is left.
+  bool Remove();
+
+ private:
+  friend class CgroupTree;
+  struct Place {
+    int parent_fd = -1;  // owned by the tree, which outlives its cells
+    std::string name;
+  };
+  std::vector<Place> places_;
+};
+
+class CgroupTree {
+ public:
+  // Finds the hierarchies, makes our own directory in each and clears away what earlier instances
+  // of ours left. Never fails: what is not there is missing from protections().
+  static CgroupTree Open();
+
+  CgroupTree(CgroupTree&&) noexcept = default;
+  ~CgroupTree();
+
+  Result<CellCgroup> Create(const std::string& name, const CgroupLimits& limits);
+
+  // Protection bits (protocol.h).
+  [[nodiscard]] std::uint32_t protections() const { return protections_; }
+
+ private:
+  struct Hierarchy {
+    bool v2 = false;
+    bool memory = false;
+    bool pids = false;
+    bool cpu = false;
+    bool accounting = false;
+    std::string name;   // of our directory below `base`
+    UniqueFd base;
+    UniqueFd own;
+  };
+  CgroupTree() = default;
+  void Adopt(Hierarchy hierarchy);
+
+  std::vector<Hierarchy> hierarchies_;
+  std::uint32_t protections_ = 0;
+};
+
+}  // namespace forkbox::sandbox

@@ -1,0 +1,40 @@
+// What the driver tells the forkserver once, before anything else: it comes from the operator's
+// installation, not from users.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace forkbox::sandbox {
+
+// Runtimes to keep warm. The command runs inside the sandbox root.
+struct TemplateSpec {
+  std::string name;  // for messages
+  std::vector<std::string> command;
+  std::vector<std::string> env;  // "NAME=value", the whole environment
+};
+
+// A read-only bind into the sandbox root.
+struct BindSpec {
+  std::string source;  // on the host
+  std::string target;  // inside, absolute
+};
+
+struct ForkserverConfig {
+  std::vector<TemplateSpec> templates;
+  std::vector<BindSpec> binds;
+  std::uint32_t uid_base = 0;   // first of the uids that cells get, one each
+  std::uint32_t uid_count = 0;  // and so the most cells at a time
+  bool privileged = true;       // false: inside a user namespace with one id
+
+  [[nodiscard]] std::string Encode() const;
+  static std::optional<ForkserverConfig> Decode(std::string_view bytes);
+};
+
+inline constexpr std::size_t kMaxConfigBytes = 64 * 1024;
+
+}  // namespace forkbox::sandbox

@@ -1,0 +1,514 @@
+#include "runner/sandbox/forkserver/forkserver.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/check.h"
+#include "runner/sandbox/forkserver/cell.h"
+#include "runner/sandbox/forkserver/cgroup.h"
+#include "runner/sandbox/forkserver/root_fs.h"
+#include "runner/sandbox/forkserver/seccomp_filter.h"
+#include "runner/sandbox/protocol.h"
+#include "runner/sandbox/template/fork_loop.h"
+#include "runner/sandbox/wire.h"
+
+namespace forkbox::sandbox {
+namespace {
+
+struct SocketPair {
+  UniqueFd ours;
+  UniqueFd theirs;
+};
+
+Result<SocketPair> MakeSocketPair(int type) {
+  int ends[2];
+  if (::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends) != 0) return FailErrno("socketpair");
+  return SocketPair{UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+Result<SocketPair> MakePipe() {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return FailErrno("pipe");
+  return SocketPair{UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+// One warm runtime. A template that dies is started again after a pause that grows.
+struct Template {
+  TemplateSpec spec;
+  pid_t pid = -1;
+  UniqueFd control;  // SOCK_SEQPACKET
+  UniqueFd errors;   // what it writes to stderr: the reason if it does not come up
+  std::string said;
+  bool ready = false;
+  bool reported_ready = false;
+  int failures = 0;
+  std::chrono::steady_clock::time_point restart_at{};
+};
+
+struct LiveCell {
+  Cell cell;
+  CellCgroup cgroup;
+  UniqueFd status;  // a copy of the far end of the driver's status socket
+  std::uint32_t uid_index = 0;
+  std::size_t template_index = 0;
+  bool killed = false;
+};
+
+// A cell's cgroup can outlive it for a moment while the kernel buries the last process.
+struct Remains {
+  CellCgroup cgroup;
+  std::uint32_t uid_index = 0;
+};
+
+constexpr int kMaxTemplateFailures = 5;
+
+class Forkserver {
+ public:
+  Forkserver(UniqueFd control, const ForkserverConfig& config, CgroupTree cgroups,
+             std::vector<sock_filter> filter)
+      : control_(std::move(control)),
+        config_(config),
+        cgroups_(std::move(cgroups)),
+        wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    filter_fd_.Reset(::memfd_create("seccomp", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    const std::size_t bytes = filter.size() * sizeof(sock_filter);
+    FORKBOX_CHECK(::write(filter_fd_.get(), filter.data(), bytes) == static_cast<ssize_t>(bytes));
+    ::fcntl(filter_fd_.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+    for (std::uint32_t i = config.uid_count; i-- > 1;) free_uids_.push_back(i);  // 0 is the inits'
+    for (const TemplateSpec& spec : config.templates) {
+      templates_.emplace_back();
+      templates_.back().spec = spec;
+    }
+  }
+
+  int Run() {
+    ControlMessage ready;
+    ready.kind = ControlKind::kReady;
+    ready.flags = cgroups_.protections() | (config_.privileged ? kOwnUid : 0U);
+    Tell(ready);
+    for (std::size_t i = 0; i < templates_.size(); ++i) StartTemplate(i);
+    std::thread reaper([this] { ReapLoop(); });
+    BuildLoop();
+    // The process is pid 1: its end is the end of every template and cell. Their cgroups are
+    // removed first, as far as the dead leave them.
+    KillEverything();
+    stop_ = true;
+    Wake();
+    reaper.join();
+    return 0;
+  }
+
+ private:
+  void Tell(const ControlMessage& message, std::span<const int> fds = {}) {
+    std::lock_guard lock(tell_mutex_);
+    (void)SendPacket(control_.get(), &message, sizeof message, fds);
+  }
+
+  void Wake() {
+    const std::uint64_t one = 1;
+    (void)!::write(wake_.get(), &one, sizeof one);
+  }
+
+  // ------------------------------------------------------------------ templates
+
+  void StartTemplate(std::size_t index) {
+    Template& entry = templates_[index];
+    auto control = MakeSocketPair(SOCK_SEQPACKET);
+    auto errors = MakePipe();
+    std::string failure;
+    pid_t pid = -1;
+    if (!control || !errors) {
+      failure = !control ? control.error().message : errors.error().message;
+    } else {
+      pid = SpawnTemplate(entry.spec, control->theirs.get(), errors->theirs.get());
+      if (pid < 0) failure = std::string("fork: ") + std::strerror(errno);
+    }
+    std::lock_guard lock(mutex_);
+    if (pid < 0) {
+      entry.said = failure;
+      FailTemplate(index);
+      return;
+    }
+    ::fcntl(errors->ours.get(), F_SETFL, O_NONBLOCK);
+    entry.pid = pid;
+    entry.control = std::move(control->ours);
+    entry.errors = std::move(errors->ours);
+    entry.said.clear();
+    entry.ready = false;
+    Wake();
+  }
+
+  pid_t SpawnTemplate(const TemplateSpec& spec, int control_fd, int errors_fd) {
+    std::vector<char*> argv;
+    for (const auto& word : spec.command) argv.push_back(const_cast<char*>(word.c_str()));
+    argv.push_back(nullptr);
+    std::vector<char*> envp;
+    for (const auto& entry : spec.env) envp.push_back(const_cast<char*>(entry.c_str()));
+    envp.push_back(nullptr);
+    const pid_t pid = ::fork();
+    if (pid != 0) return pid;
+
+    // Another thread may have held any lock at the fork: system calls only until exec.
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    sigset_t none;
+    ::sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    const int null_fd = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+    // High copies first, so that no dup2 below overwrites what a later one needs.
+    const int control_high = ::fcntl(control_fd, F_DUPFD_CLOEXEC, 100);
+    const int errors_high = ::fcntl(errors_fd, F_DUPFD_CLOEXEC, 100);
+    const int filter_high = ::fcntl(filter_fd_.get(), F_DUPFD_CLOEXEC, 100);
+    if (null_fd < 0 || ::dup2(null_fd, 0) < 0 || ::dup2(null_fd, 1) < 0 ||
+        ::dup2(errors_high, 2) < 0 || ::dup2(control_high, kTemplateControlFd) < 0 ||
+        ::dup2(filter_high, kTemplateFilterFd) < 0) {
+      ::_exit(71);
+    }
+    ::syscall(SYS_close_range, kTemplateFilterFd + 1, ~0U, 0);
+    ::setsid();
+    ::execve(argv[0], argv.data(), envp.data());
+    ::dprintf(2, "cannot start %s: %s", argv[0], std::strerror(errno));
+    ::_exit(72);
+  }
+
+  // With mutex_ held. The template is dead or never lived.
+  void FailTemplate(std::size_t index) {
+    Template& entry = templates_[index];
+    DrainErrors(&entry);
+    if (entry.pid > 0) {
+      ::kill(entry.pid, SIGKILL);
+      ::waitpid(entry.pid, nullptr, 0);
+    }
+    entry.pid = -1;
+    entry.ready = false;
+    entry.control.Reset();
+    entry.errors.Reset();
+    ++entry.failures;
+    ControlMessage message;
+    message.kind = ControlKind::kTemplate;
+    message.template_index = static_cast<std::uint32_t>(index);
+    message.error = ECHILD;
+    // The last line says the most: an exception's text, a linker's complaint.
+    while (!entry.said.empty() && entry.said.back() == '\n') entry.said.pop_back();
+    const auto line = entry.said.rfind('\n');
+    const std::string reason = entry.said.empty()            ? "ended without a word"
+                               : line == std::string::npos ? entry.said
+                                                             : entry.said.substr(line + 1);
+    std::strncpy(message.text.data(), reason.c_str(), message.text.size() - 1);
+    Tell(message);
+    StatusMessage lost;
+    lost.kind = StatusKind::kTemplateLost;
+    for (auto& [id, cell] : cells_) {
+      if (cell.template_index != index) continue;
+      (void)SendPacket(cell.status.get(), &lost, sizeof lost);
+      KillCell(&cell);
+    }
+    entry.restart_at = std::chrono::steady_clock::now() +
+                       std::chrono::milliseconds(100) * (1 << std::min(entry.failures, 6));
+  }
+
+  static void DrainErrors(Template* entry) {
+    char buffer[1024];
+    while (entry->errors) {
+      const ssize_t n = ::read(entry->errors.get(), buffer, sizeof buffer);
+      if (n <= 0) {
+        if (n == 0 || (errno != EAGAIN && errno != EINTR)) entry->errors.Reset();
+        return;
+      }
+      entry->said.append(buffer, static_cast<std::size_t>(n));
+      if (entry->said.size() > 4096) entry->said.erase(0, entry->said.size() - 2048);
+    }
+  }
+
+  // ------------------------------------------------------------------ builder
+
+  void BuildLoop() {
+    for (;;) {
+      ForkRequest request;
+      const ssize_t size = RecvPacket(control_.get(), &request, sizeof request, nullptr, nullptr);
+      if (size <= 0) return;
+      if (size != sizeof request) continue;
+      Build(request);
+    }
+  }
+
+  void Refuse(std::uint64_t request_id, int error, const std::string& text) {
+    ControlMessage message;
+    message.kind = ControlKind::kForked;
+    message.request_id = request_id;
+    message.error = error != 0 ? error : EIO;
+    std::strncpy(message.text.data(), text.c_str(), message.text.size() - 1);
+    Tell(message);
+  }
+
+  void Build(const ForkRequest& request) {
+    std::uint32_t uid_index = 0;
+    {
+      std::lock_guard lock(mutex_);
+      if (request.template_index >= templates_.size()) {
+        return Refuse(request.request_id, EINVAL, "no such template");
+      }
+      if (!templates_[request.template_index].ready) {
+        return Refuse(request.request_id, EAGAIN, "template not ready");
+      }
+      if (free_uids_.empty()) return Refuse(request.request_id, EAGAIN, "too many sandboxes");
+      // First in, first out: the longer a uid rests, the less a late straggler could matter.
+      uid_index = free_uids_.front();
+      free_uids_.pop_front();
+    }
+    auto failed = BuildWith(request, uid_index);
+    if (failed) return;
+    {
+      std::lock_guard lock(mutex_);
+      free_uids_.push_back(uid_index);
+    }
+    Refuse(request.request_id, EIO, failed.error().message);
+  }
+
+  // On an error nothing is left; the uid is the caller's to give back.
+  Result<void> BuildWith(const ForkRequest& request, std::uint32_t uid_index) {
+    const std::uint32_t uid = config_.privileged ? config_.uid_base + uid_index : 0;
+    auto cgroup = cgroups_.Create("c" + std::to_string(++cell_count_),
+                                  {.memory_bytes = request.memory_bytes, .pids = request.pids});
+    if (!cgroup) return Fail(cgroup.error());
+    auto cell = MakeCell({.uid = uid,
+                          .init_uid = config_.uid_base,
+                          .disk_bytes = request.disk_bytes,
+                          .privileged = config_.privileged});
+    if (!cell) return Fail(cell.error());
+    const auto abandon = [&](const std::string& why) {
+      ::syscall(SYS_pidfd_send_signal, cell->init_pidfd.get(), SIGKILL, nullptr, 0);
+      ::waitpid(cell->init_pid, nullptr, 0);
+      return Fail(ErrorCode::kInternal, why);
+    };
+    auto status = MakeSocketPair(SOCK_SEQPACKET);
+    auto channel = MakeSocketPair(SOCK_STREAM);
+    auto in = MakePipe();
+    auto out = MakePipe();
+    auto err = MakePipe();
+    if (!status || !channel || !in || !out || !err) return abandon("descriptors ran out");
+
+    TemplateFork fork;
+    fork.uid = uid;
+    fork.gid = uid;
+    fork.pids = request.pids;
+    fork.disk_bytes = request.disk_bytes;
+    fork.cgroup_count = static_cast<std::uint32_t>(cgroup->procs.size());
+    std::array<int, kTplFixedCount + kMaxCgroups> to_template{};
+    to_template[kTplInitPidfd] = cell->init_pidfd.get();
+    to_template[kTplStatus] = status->theirs.get();
+    to_template[kTplChannel] = channel->theirs.get();
+    to_template[kTplStdin] = in->ours.get();
+    to_template[kTplStdout] = out->theirs.get();
+    to_template[kTplStderr] = err->theirs.get();
+    std::size_t count = kTplFixedCount;
+    for (const UniqueFd& procs : cgroup->procs) to_template[count++] = procs.get();
+
+    std::array<int, kForkedFdCount> to_driver{};
+    to_driver[kFdStatus] = status->ours.get();
+    to_driver[kFdChannel] = channel->ours.get();
+    to_driver[kFdStdin] = in->theirs.get();
+    to_driver[kFdStdout] = out->ours.get();
+    to_driver[kFdStderr] = err->ours.get();
+    to_driver[kFdCpuUsage] = cgroup->cpu_usage.get();
+    to_driver[kFdMemoryPeak] = cgroup->memory_peak.get();
+    to_driver[kFdMemoryEvents] = cgroup->memory_events.get();
+
+    ControlMessage reply;
+    reply.kind = ControlKind::kForked;
+    reply.request_id = request.request_id;
+    {
+      std::lock_guard lock(mutex_);
+      Template& entry = templates_[request.template_index];
+      if (!entry.ready || !SendPacket(entry.control.get(), &fork, sizeof fork,
+                                      std::span(to_template.data(), count))) {
+        return abandon("template " + entry.spec.name + " is gone");
+      }
+      cgroup->procs.clear();
+      LiveCell live;
+      live.cell = std::move(*cell);
+      live.cgroup = std::move(*cgroup);
+      live.status = std::move(status->theirs);
+      live.uid_index = uid_index;
+      live.template_index = request.template_index;
+      cells_.emplace(cell_count_, std::move(live));
+      // Told under the lock: once the reaper may close the descriptors they must be on their way.
+      Tell(reply, to_driver);
+    }
+    Wake();
+    return {};
+  }
+
+  // ------------------------------------------------------------------ reaper
+
+  void ReapLoop() {
+    std::vector<pollfd> polled;
+    std::vector<std::uint64_t> ids;
+    for (;;) {
+      polled.clear();
+      ids.clear();
+      int timeout = -1;
+      {
+        std::lock_guard lock(mutex_);
+        if (stop_ && cells_.empty()) return;
+        polled.push_back({wake_.get(), POLLIN, 0});
+        const auto now = std::chrono::steady_clock::now();
+        for (Template& entry : templates_) {
+          polled.push_back({entry.control.get(), POLLIN, 0});  // negative ones are skipped
+          polled.push_back({entry.errors.get(), POLLIN, 0});
+          if (entry.pid < 0 && entry.failures < kMaxTemplateFailures) {
+            const auto left =
+                std::chrono::duration_cast<std::chrono::milliseconds>(entry.restart_at - now);
+            timeout = static_cast<int>(std::clamp<long>(left.count() + 1, 1, timeout < 0 ? 10000 : timeout));
+          }
+        }
+        for (auto& [id, live] : cells_) {
+          ids.push_back(id);
+          polled.push_back({live.cell.init_pidfd.get(), POLLIN, 0});
+          polled.push_back({live.killed ? -1 : live.status.get(), POLLIN, 0});
+        }
+        if (!remains_.empty()) timeout = timeout < 0 ? 20 : std::min(timeout, 20);
+      }
+      if (::poll(polled.data(), polled.size(), timeout) < 0 && errno != EINTR) return;
+      if (polled[0].revents != 0) {
+        std::uint64_t count = 0;
+        (void)!::read(wake_.get(), &count, sizeof count);
+      }
+      std::lock_guard lock(mutex_);
+      const std::size_t first_cell = 1 + 2 * templates_.size();
+      for (std::size_t i = 0; i < ids.size(); ++i) {
+        const auto found = cells_.find(ids[i]);
+        if (found == cells_.end()) continue;
+        if (polled[first_cell + 2 * i + 1].revents != 0) HearDriver(&found->second);
+        if (polled[first_cell + 2 * i].revents != 0) Bury(found);
+      }
+      for (std::size_t i = 0; i < templates_.size(); ++i) {
+        if (polled[2 + 2 * i].revents != 0) DrainErrors(&templates_[i]);
+        if (polled[1 + 2 * i].revents != 0) HearTemplate(i);
+      }
+      BuryRemains();
+      if (!stop_) RestartTemplates();
+    }
+  }
+
+  // With mutex_ held, as all below.
+  void HearDriver(LiveCell* live) {
+    StatusCommand command;
+    const ssize_t n =
+        RecvPacket(live->status.get(), &command, sizeof command, nullptr, nullptr);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    KillCell(live);  // asked to, or the driver let go of it
+  }
+
+  static void KillCell(LiveCell* live) {
+    live->killed = true;
+    ::syscall(SYS_pidfd_send_signal, live->cell.init_pidfd.get(), SIGKILL, nullptr, 0);
+  }
+
+  // The init is dead, hence all of the cell is: its namespace waited for them.
+  void Bury(std::map<std::uint64_t, LiveCell>::iterator found) {
+    LiveCell live = std::move(found->second);
+    cells_.erase(found);
+    ::waitpid(live.cell.init_pid, nullptr, 0);
+    Remains remains{std::move(live.cgroup), live.uid_index};
+    remains_.push_back(std::move(remains));
+  }
+
+  void BuryRemains() {
+    std::erase_if(remains_, [this](Remains& remains) {
+      if (!remains.cgroup.Remove()) return false;
+      free_uids_.push_back(remains.uid_index);
+      return true;
+    });
+  }
+
+  void HearTemplate(std::size_t index) {
+    Template& entry = templates_[index];
+    if (!entry.control) return;
+    TemplateReady ready;
+    const ssize_t n = RecvPacket(entry.control.get(), &ready, sizeof ready, nullptr, nullptr);
+    if (n == sizeof ready && ready.magic == TemplateReady{}.magic) {
+      entry.ready = true;
+      entry.failures = 0;
+      ControlMessage message;
+      message.kind = ControlKind::kTemplate;
+      message.template_index = static_cast<std::uint32_t>(index);
+      Tell(message);
+      return;
+    }
+    FailTemplate(index);
+  }
+
+  void RestartTemplates() {
+    const auto now = std::chrono::steady_clock::now();
+    for (std::size_t i = 0; i < templates_.size(); ++i) {
+      Template& entry = templates_[i];
+      if (entry.pid > 0 || entry.failures >= kMaxTemplateFailures || entry.restart_at > now) continue;
+      mutex_.unlock();  // StartTemplate takes it; nothing above depends on what changes meanwhile
+      StartTemplate(i);
+      mutex_.lock();
+    }
+  }
+
+  void KillEverything() {
+    std::lock_guard lock(mutex_);
+    for (auto& [id, live] : cells_) KillCell(&live);
+    for (Template& entry : templates_) entry.failures = kMaxTemplateFailures;
+  }
+
+  UniqueFd control_;
+  const ForkserverConfig& config_;
+  CgroupTree cgroups_;  // builder makes, reaper removes: removal works on the cells' own parts
+  UniqueFd wake_;
+  UniqueFd filter_fd_;
+  std::uint64_t cell_count_ = 0;  // builder only
+  std::atomic<bool> stop_{false};
+  std::mutex tell_mutex_;
+
+  std::mutex mutex_;  // guards all below
+  std::vector<Template> templates_;
+  std::map<std::uint64_t, LiveCell> cells_;
+  std::vector<Remains> remains_;
+  std::deque<std::uint32_t> free_uids_;
+};
+
+}  // namespace
+
+int RunForkserver(UniqueFd control, const ForkserverConfig& config) {
+  const auto fail = [&](const std::string& why) {
+    ControlMessage message;
+    message.kind = ControlKind::kReady;
+    message.error = EPERM;
+    std::strncpy(message.text.data(), why.c_str(), message.text.size() - 1);
+    (void)SendPacket(control.get(), &message, sizeof message);
+    return 1;
+  };
+  auto filter = CompileSeccompFilter();
+  if (!filter) return fail(filter.error().message);
+  CgroupTree cgroups = CgroupTree::Open();  // by name, so before the host's tree is gone
+  if (auto entered = EnterRootFs(config); !entered) return fail(entered.error().message);
+  Forkserver server(std::move(control), config, std::move(cgroups), std::move(*filter));
+  return server.Run();
+}
+
+}  // namespace forkbox::sandbox

@@ -1,0 +1,15 @@
+// The file tree that programs see, built once: a small read-only tmpfs with /usr and the language
+// runtimes bound read-only, a synthetic /etc and /dev, and empty mount points for what each cell
+// brings itself (/proc, /box, /tmp, /dev/shm). No /sys, no /var, no /home, no /root.
+#pragma once
+
+#include "base/result.h"
+#include "runner/sandbox/forkserver/config.h"
+
+namespace forkbox::sandbox {
+
+// Makes this process's mount namespace (which must be its own) consist of that tree alone: after
+// it, nothing of the host can be opened by name.
+Result<void> EnterRootFs(const ForkserverConfig& config);
+
+}  // namespace forkbox::sandbox

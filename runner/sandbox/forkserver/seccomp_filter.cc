@@ -1,0 +1,138 @@
+#include "runner/sandbox/forkserver/seccomp_filter.h"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <linux/vm_sockets.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/personality.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <memory>
+
+#include "base/unique_fd.h"
+
+namespace forkbox::sandbox {
+namespace {
+
+struct Denied {
+  int error;
+  const char* name;
+};
+
+// Names, not numbers: libseccomp knows which exist on this architecture and skips the others.
+constexpr Denied kDenied[] = {
+    // ENOSYS where programs probe and fall back.
+    {ENOSYS, "io_uring_setup"}, {ENOSYS, "io_uring_enter"}, {ENOSYS, "io_uring_register"},
+    {ENOSYS, "clone3"},  // flags behind a pointer cannot be checked; libc falls back to clone
+    {ENOSYS, "userfaultfd"}, {ENOSYS, "bpf"}, {ENOSYS, "perf_event_open"},
+    {ENOSYS, "fsopen"}, {ENOSYS, "fsconfig"}, {ENOSYS, "fsmount"}, {ENOSYS, "fspick"},
+    {ENOSYS, "open_tree"}, {ENOSYS, "move_mount"}, {ENOSYS, "mount_setattr"},
+    {ENOSYS, "landlock_create_ruleset"}, {ENOSYS, "memfd_secret"}, {ENOSYS, "fanotify_init"},
+    {ENOSYS, "fanotify_mark"}, {ENOSYS, "cachestat"}, {ENOSYS, "map_shadow_stack"},
+    {ENOSYS, "lsm_set_self_attr"}, {ENOSYS, "quotactl_fd"},
+    // Namespaces and mounts.
+    {EPERM, "unshare"}, {EPERM, "setns"}, {EPERM, "mount"}, {EPERM, "umount2"}, {EPERM, "umount"},
+    {EPERM, "pivot_root"}, {EPERM, "chroot"},
+    // Other processes' memory and state.
+    {EPERM, "ptrace"}, {EPERM, "process_vm_readv"}, {EPERM, "process_vm_writev"},
+    {EPERM, "process_madvise"}, {EPERM, "kcmp"}, {EPERM, "pidfd_getfd"},
+    {EPERM, "migrate_pages"}, {EPERM, "move_pages"}, {EPERM, "lookup_dcookie"},
+    // Keys, which no namespace separates.
+    {EPERM, "keyctl"}, {EPERM, "add_key"}, {EPERM, "request_key"},
+    // The machine.
+    {EPERM, "init_module"}, {EPERM, "finit_module"}, {EPERM, "delete_module"},
+    {EPERM, "create_module"}, {EPERM, "kexec_load"}, {EPERM, "kexec_file_load"},
+    {EPERM, "reboot"}, {EPERM, "swapon"}, {EPERM, "swapoff"}, {EPERM, "acct"},
+    {EPERM, "syslog"}, {EPERM, "quotactl"}, {EPERM, "nfsservctl"}, {EPERM, "vhangup"},
+    {EPERM, "iopl"}, {EPERM, "ioperm"}, {EPERM, "modify_ldt"}, {EPERM, "vm86"}, {EPERM, "vm86old"},
+    {EPERM, "uselib"}, {EPERM, "ustat"}, {EPERM, "sysfs"}, {EPERM, "_sysctl"},
+    {EPERM, "settimeofday"}, {EPERM, "clock_settime"}, {EPERM, "clock_adjtime"},
+    {EPERM, "adjtimex"}, {EPERM, "stime"}, {EPERM, "sethostname"}, {EPERM, "setdomainname"},
+    // Files by handle walk around every mount.
+    {EPERM, "open_by_handle_at"}, {EPERM, "name_to_handle_at"},
+    // NUMA policy and real-time scheduling of others.
+    {EPERM, "mbind"}, {EPERM, "set_mempolicy"}, {EPERM, "set_mempolicy_home_node"},
+    {EPERM, "vmsplice"},
+};
+
+bool Deny(scmp_filter_ctx context, int error, const char* name) {
+  const int number = seccomp_syscall_resolve_name(name);
+  if (number == __NR_SCMP_ERROR || number < 0) return true;  // not on this architecture
+  const int result =
+      seccomp_rule_add(context, SCMP_ACT_ERRNO(static_cast<unsigned>(error)), number, 0);
+  return result == 0;
+}
+
+bool AddArgumentRules(scmp_filter_ctx context) {
+  // clone() may make threads and processes, not namespaces.
+  for (const std::uint64_t flag :
+       {CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID,
+        CLONE_NEWNET}) {
+    const auto mask = static_cast<scmp_datum_t>(static_cast<std::uint32_t>(flag));
+    if (seccomp_rule_add(context, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
+                         SCMP_A0(SCMP_CMP_MASKED_EQ, mask, mask)) != 0) {
+      return false;
+    }
+  }
+  // socket(): AF_UNIX sees its own file tree and abstract names, AF_INET and AF_INET6 an empty
+  // network. Every other family drags in rarely exercised kernel code; without AF_NETLINK
+  // getifaddrs() fails, which programs take as "no interfaces".
+  const auto refuse_family = [&](scmp_compare comparison, int family) {
+    return seccomp_rule_add(context, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
+                            SCMP_A0_32(comparison, static_cast<scmp_datum_t>(family))) == 0;
+  };
+  for (int family = 0; family < AF_INET6; ++family) {
+    if (family == AF_UNIX || family == AF_INET) continue;
+    if (!refuse_family(SCMP_CMP_EQ, family)) return false;
+  }
+  if (!refuse_family(SCMP_CMP_GT, AF_INET6)) return false;
+  // TIOCSTI and TIOCLINUX type into somebody's terminal.
+  for (const unsigned long request : {0x5412UL, 0x541CUL}) {
+    if (seccomp_rule_add(context, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1,
+                         SCMP_A1_32(SCMP_CMP_EQ, request)) != 0) {
+      return false;
+    }
+  }
+  // personality(): only reading it and the plain Linux one; no ADDR_NO_RANDOMIZE, no other ABIs.
+  return seccomp_rule_add(context, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(personality), 2,
+                          SCMP_A0_32(SCMP_CMP_NE, 0), SCMP_A0_32(SCMP_CMP_NE, 0xffffffff)) == 0;
+}
+
+}  // namespace
+
+Result<std::vector<sock_filter>> CompileSeccompFilter() {
+  std::unique_ptr<void, void (*)(scmp_filter_ctx)> context(seccomp_init(SCMP_ACT_ALLOW),
+                                                           seccomp_release);
+  if (context == nullptr) return Fail(ErrorCode::kInternal, "seccomp_init failed");
+  // Another architecture's entry (int 0x80, x32) would have other numbers for the same calls.
+  seccomp_attr_set(context.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+  seccomp_attr_set(context.get(), SCMP_FLTATR_CTL_NNP, 0);
+  seccomp_attr_set(context.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2);  // a tree, not a list
+  for (const Denied& denied : kDenied) {
+    if (!Deny(context.get(), denied.error, denied.name)) {
+      return Fail(ErrorCode::kInternal, std::string("seccomp rule for ") + denied.name);
+    }
+  }
+  if (!AddArgumentRules(context.get())) {
+    return Fail(ErrorCode::kInternal, "seccomp argument rules");
+  }
+  const UniqueFd file(::memfd_create("seccomp", MFD_CLOEXEC));
+  if (!file) return FailErrno("memfd_create");
+  if (seccomp_export_bpf(context.get(), file.get()) != 0) {
+    return Fail(ErrorCode::kInternal, "seccomp_export_bpf failed");
+  }
+  const off_t size = ::lseek(file.get(), 0, SEEK_END);
+  if (size <= 0) return FailErrno("lseek");
+  std::vector<sock_filter> program(static_cast<std::size_t>(size) / sizeof(sock_filter));
+  if (::pread(file.get(), program.data(), static_cast<std::size_t>(size), 0) != size) {
+    return FailErrno("read the seccomp program");
+  }
+  return program;
+}
+
+}  // namespace forkbox::sandbox

@@ -1,0 +1,245 @@
+#include "runner/sandbox/forkserver_client.h"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "runner/sandbox/wire.h"
+
+namespace forkbox::sandbox {
+namespace {
+
+int MillisUntil(Deadline deadline) {
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+      deadline - std::chrono::steady_clock::now());
+  return static_cast<int>(std::max<std::int64_t>(0, left.count()));
+}
+
+bool WriteFile(const std::string& path, const std::string& text) {
+  const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  return fd && ::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+}
+
+// user_namespaces(7): one id may be mapped without privileges, after giving up setgroups.
+bool MapOneId(pid_t pid) {
+  const std::string base = "/proc/" + std::to_string(pid);
+  return WriteFile(base + "/setgroups", "deny") &&
+         WriteFile(base + "/uid_map", "0 " + std::to_string(::geteuid()) + " 1") &&
+         WriteFile(base + "/gid_map", "0 " + std::to_string(::getegid()) + " 1");
+}
+
+std::string Text(const ControlMessage& message) {
+  return {message.text.data(), strnlen(message.text.data(), message.text.size())};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ForkserverClient>> ForkserverClient::Start(const std::string& executable,
+                                                                  ForkserverConfig config) {
+  config.privileged = ::geteuid() == 0;
+  const std::string packet = config.Encode();
+  if (packet.size() > kMaxConfigBytes) {
+    return Fail(ErrorCode::kInvalidArgument, "too many languages for one forkserver");
+  }
+  if (::access(executable.c_str(), X_OK) != 0) return FailErrno(executable);
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+    return FailErrno("socketpair");
+  }
+  UniqueFd ours(ends[0]);
+  const UniqueFd theirs(ends[1]);
+  int gate[2];  // held shut until a user namespace has its mapping
+  if (::pipe2(gate, O_CLOEXEC) != 0) return FailErrno("pipe");
+  const UniqueFd gate_out(gate[0]);
+  UniqueFd gate_in(gate[1]);
+
+  char* const argv[] = {const_cast<char*>("forkbox-forkserver"), nullptr};
+  char* const envp[] = {nullptr};
+  const char* path = executable.c_str();
+
+  clone_args args{};
+  args.flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET;
+  if (!config.privileged) args.flags |= CLONE_NEWUSER;
+  args.exit_signal = SIGCHLD;
+  const auto pid = static_cast<pid_t>(::syscall(SYS_clone3, &args, sizeof args));
+  if (pid < 0) return FailErrno("clone the forkserver");
+  if (pid == 0) {
+    // System calls only until exec. A dead driver must not leave us behind.
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    char byte = 0;
+    ::close(gate_in.get());
+    (void)!::read(gate_out.get(), &byte, 1);
+    if (byte != 1) ::_exit(1);
+    sigset_t none;
+    ::sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    // A session of its own: a terminal's interrupt is for the driver, which then drains.
+    ::setsid();
+    if (::dup2(theirs.get(), kControlFd) < 0) ::_exit(1);
+    if (theirs.get() == kControlFd) ::fcntl(kControlFd, F_SETFD, 0);
+    ::syscall(SYS_close_range, kControlFd + 1, ~0U, 0);
+    ::execve(path, argv, envp);
+    ::_exit(127);
+  }
+  std::unique_ptr<ForkserverClient> client(new ForkserverClient());
+  client->pid_ = pid;
+  client->control_ = std::move(ours);
+  client->templates_.resize(config.templates.size());
+  if (!config.privileged && !MapOneId(pid)) return FailErrno("map the user namespace");
+  const char open = 1;
+  if (::write(gate_in.get(), &open, 1) != 1) return FailErrno("pipe");
+  if (!SendPacket(client->control_.get(), packet.data(), packet.size())) {
+    return FailErrno("configure the forkserver");
+  }
+  return client;
+}
+
+ForkserverClient::~ForkserverClient() {
+  // It hears the hang-up, lets its cells go and ends; the listener hears that in turn.
+  if (control_) ::shutdown(control_.get(), SHUT_WR);
+  if (pid_ > 0) {
+    const UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
+    pollfd polled{pidfd.get(), POLLIN, 0};
+    if (pidfd && ::poll(&polled, 1, 5000) == 0) ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+  if (listener_.joinable()) listener_.join();
+}
+
+Result<void> ForkserverClient::Connect(Deadline deadline) {
+  pollfd polled{control_.get(), POLLIN, 0};
+  ControlMessage message;
+  if (::poll(&polled, 1, MillisUntil(deadline)) <= 0) {
+    return Fail(ErrorCode::kUnavailable, "the forkserver did not come up in time");
+  }
+  if (RecvPacket(control_.get(), &message, sizeof message, nullptr, nullptr) != sizeof message) {
+    return Fail(ErrorCode::kUnavailable, "the forkserver ended while starting");
+  }
+  if (message.kind != ControlKind::kReady || message.error != 0) {
+    return Fail(ErrorCode::kUnavailable, "forkserver: " + Text(message));
+  }
+  protections_ = message.flags;
+  listener_ = std::thread([this] { Listen(); });
+  return {};
+}
+
+void ForkserverClient::Listen() {
+  for (;;) {
+    ControlMessage message;
+    std::array<int, kMaxPacketFds> fds{};
+    std::size_t fd_count = fds.size();
+    const ssize_t size =
+        RecvPacket(control_.get(), &message, sizeof message, fds.data(), &fd_count);
+    if (size < 0 && (errno == EMSGSIZE || errno == EMFILE)) continue;  // its requester times out
+    std::vector<UniqueFd> owned;
+    for (std::size_t i = 0; i < fd_count; ++i) owned.emplace_back(fds[i]);
+    std::lock_guard lock(mutex_);
+    if (size <= 0) {
+      gone_ = true;
+      for (auto& state : templates_) state = {false, true, "the forkserver is gone"};
+      changed_.notify_all();
+      return;
+    }
+    if (message.kind == ControlKind::kTemplate && message.template_index < templates_.size()) {
+      TemplateState& state = templates_[message.template_index];
+      state.known = true;
+      state.ready = message.error == 0;
+      state.reason = message.error == 0 ? "" : Text(message);
+    } else if (message.kind == ControlKind::kForked) {
+      const auto found = waiting_.find(message.request_id);
+      if (found != waiting_.end()) {
+        found->second.answered = true;
+        found->second.message = message;
+        found->second.fds = std::move(owned);
+      }
+    }
+    changed_.notify_all();
+  }
+}
+
+ForkserverClient::TemplateState ForkserverClient::StateOf(std::size_t template_index) const {
+  std::lock_guard lock(mutex_);
+  return templates_.at(template_index);
+}
+
+bool ForkserverClient::WaitForTemplate(std::size_t template_index, Deadline deadline) const {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_until(lock, deadline, [&] { return templates_.at(template_index).known; });
+}
+
+bool ForkserverClient::alive() const {
+  std::lock_guard lock(mutex_);
+  return !gone_;
+}
+
+Result<ReadyFork> ForkserverClient::Fork(std::size_t template_index, const schema::Limits& limits,
+                                         Deadline deadline) {
+  ForkRequest request;
+  request.template_index = static_cast<std::uint32_t>(template_index);
+  request.pids = limits.pids;
+  request.memory_bytes = limits.memory_bytes;
+  request.disk_bytes = limits.disk_bytes;
+  {
+    std::lock_guard lock(mutex_);
+    if (gone_) return Fail(ErrorCode::kUnavailable, "the forkserver is gone");
+    request.request_id = ++next_request_;
+    waiting_[request.request_id];
+  }
+  bool sent = false;
+  {
+    std::lock_guard lock(send_mutex_);
+    sent = SendPacket(control_.get(), &request, sizeof request);
+  }
+  Waiting answer;
+  {
+    std::unique_lock lock(mutex_);
+    Waiting& mine = waiting_[request.request_id];
+    if (sent) changed_.wait_until(lock, deadline, [&] { return mine.answered || gone_; });
+    answer = std::move(mine);
+    waiting_.erase(request.request_id);
+  }
+  if (!answer.answered) return Fail(ErrorCode::kUnavailable, "the forkserver does not answer");
+  if (answer.message.error != 0) return Fail(ErrorCode::kUnavailable, Text(answer.message));
+  if (answer.fds.size() != kForkedFdCount) {
+    return Fail(ErrorCode::kUnavailable, "the forkserver's answer is malformed");
+  }
+  ReadyFork fork;
+  fork.status = std::move(answer.fds[kFdStatus]);
+  fork.channel = std::move(answer.fds[kFdChannel]);
+  fork.stdin_pipe = std::move(answer.fds[kFdStdin]);
+  fork.stdout_pipe = std::move(answer.fds[kFdStdout]);
+  fork.stderr_pipe = std::move(answer.fds[kFdStderr]);
+  fork.cpu_usage = std::move(answer.fds[kFdCpuUsage]);
+  fork.memory_peak = std::move(answer.fds[kFdMemoryPeak]);
+  fork.memory_events = std::move(answer.fds[kFdMemoryEvents]);
+
+  pollfd polled{fork.status.get(), POLLIN, 0};
+  if (::poll(&polled, 1, MillisUntil(deadline)) <= 0) {
+    return Fail(ErrorCode::kUnavailable, "the fork did not come up in time");
+  }
+  StatusMessage status;
+  if (RecvPacket(fork.status.get(), &status, sizeof status, nullptr, nullptr) != sizeof status) {
+    return Fail(ErrorCode::kUnavailable, "the template is gone");
+  }
+  if (status.kind == StatusKind::kForkFailed) {
+    return Fail(ErrorCode::kUnavailable,
+                std::string(StageName(status.stage)) + ": " + std::strerror(status.error));
+  }
+  if (status.kind != StatusKind::kReady) {
+    return Fail(ErrorCode::kUnavailable, "the fork died before its job");
+  }
+  return fork;
+}
+
+}  // namespace forkbox::sandbox

@@ -1,0 +1,93 @@
+// ForkserverClient: starts forkbox-forkserver and asks it for forks. The unprivileged side of
+// protocol.h. Thread-safe once Connect() has been called.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "runner/sandbox/forkserver/config.h"
+#include "runner/sandbox/protocol.h"
+#include "schema/execution.h"
+
+namespace forkbox::sandbox {
+
+// A forked, isolated child that waits for its job. Closing `status` has it torn down.
+struct ReadyFork {
+  UniqueFd status;
+  UniqueFd channel;
+  UniqueFd stdin_pipe;
+  UniqueFd stdout_pipe;
+  UniqueFd stderr_pipe;
+  UniqueFd cpu_usage;
+  UniqueFd memory_peak;
+  UniqueFd memory_events;
+};
+
+class ForkserverClient {
+ public:
+  // Starts the process with the caller's privileges; call before they are dropped and before
+  // there are threads. As root the forkserver gets root's, else those of a user namespace.
+  static Result<std::unique_ptr<ForkserverClient>> Start(const std::string& executable,
+                                                         ForkserverConfig config);
+  // The forkserver ends, and everything it ever forked with it.
+  ~ForkserverClient();
+  ForkserverClient(const ForkserverClient&) = delete;
+  ForkserverClient& operator=(const ForkserverClient&) = delete;
+
+  // Waits for the forkserver's word that it stands and starts the thread that listens to it.
+  Result<void> Connect(Deadline deadline);
+
+  struct TemplateState {
+    bool ready = false;
+    bool known = false;  // it has been heard of at all
+    std::string reason;  // last failure
+  };
+  [[nodiscard]] TemplateState StateOf(std::size_t template_index) const;
+  // Waits until the template is ready or has failed; false at the deadline.
+  bool WaitForTemplate(std::size_t template_index, Deadline deadline) const;
+
+  // A fork that has reported itself ready. kUnavailable when the template or forkserver is not.
+  Result<ReadyFork> Fork(std::size_t template_index, const schema::Limits& limits,
+                         Deadline deadline);
+
+  // Protection bits (protocol.h).
+  [[nodiscard]] std::uint32_t protections() const { return protections_; }
+  [[nodiscard]] bool alive() const;
+  [[nodiscard]] pid_t pid() const { return pid_; }
+
+ private:
+  struct Waiting {
+    bool answered = false;
+    ControlMessage message;
+    std::vector<UniqueFd> fds;
+  };
+
+  ForkserverClient() = default;
+  void Listen();
+
+  pid_t pid_ = -1;
+  UniqueFd control_;
+  std::uint32_t protections_ = 0;
+  std::mutex send_mutex_;
+  mutable std::mutex mutex_;  // guards all below
+  mutable std::condition_variable changed_;
+  bool gone_ = false;
+  std::uint64_t next_request_ = 0;
+  std::map<std::uint64_t, Waiting> waiting_;
+  std::vector<TemplateState> templates_;
+  std::thread listener_;
+};
+
+}  // namespace forkbox::sandbox

@@ -1,0 +1,304 @@
+#include "runner/sandbox/process_driver.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <set>
+
+namespace forkbox::sandbox {
+namespace {
+
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+
+// Template 0 is the one for every plain language.
+constexpr std::size_t kExecTemplate = 0;
+constexpr const char* kRuntimeTarget = "/opt/forkbox";
+
+// What every program finds in its environment, whatever the language.
+std::map<std::string, std::string> CommonEnvironment() {
+  return {{"PATH", "/usr/local/bin:/usr/bin:/bin"}, {"HOME", "/box/work"}, {"TMPDIR", "/tmp"},
+          {"LANG", "C.UTF-8"},                      {"USER", "sandbox"},   {"LOGNAME", "sandbox"},
+          {"SHELL", "/bin/bash"}};
+}
+
+// A range of uids that nobody on the host has. High, but inside what a container maps; in a small
+// map (64 K ids, as rootless container engines give) just below its end.
+std::uint32_t UidBase() {
+  std::ifstream map("/proc/self/uid_map");
+  std::uint64_t inside = 0;
+  std::uint64_t outside = 0;
+  std::uint64_t count = 0;
+  map >> inside >> outside >> count;
+  return count > 2'000'000'000ULL ? 1'900'000'000U : 62'000U;
+}
+
+std::string Absolute(const std::string& path, const std::string& folder) {
+  return path.rfind('/', 0) == 0 ? path : folder + "/" + path;
+}
+
+std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+}  // namespace
+
+Result<std::unique_ptr<ProcessDriver>> ProcessDriver::Start(ProcessDriverOptions options) {
+  std::unique_ptr<ProcessDriver> driver(new ProcessDriver(std::move(options)));
+  const ProcessDriverOptions& chosen = driver->options_;
+  auto manifests = languages::LoadManifests(chosen.runtime_dir + "/manifests");
+  if (!manifests) return Fail(manifests.error());
+
+  ForkserverConfig config;
+  config.uid_base = UidBase();
+  // One more for the inits. Each sandbox in use has a uid, and a few wait for their burial.
+  config.uid_count = static_cast<std::uint32_t>(chosen.max_sandboxes + 1);
+  config.binds.push_back({chosen.runtime_dir, kRuntimeTarget});
+  config.templates.push_back({"exec", {std::string(kRuntimeTarget) + "/exec/exec_template"}, {}});
+  for (languages::Manifest& manifest : *manifests) {
+    Language language;
+    language.status.id = manifest.id;
+    language.status.name = manifest.name;
+    language.status.aliases = manifest.aliases;
+    language.status.default_limits = manifest.limits;
+    language.template_index = kExecTemplate;
+    language.plan.file_name = manifest.file_name;
+    language.plan.env = CommonEnvironment();
+    for (const auto& [name, value] : manifest.env) language.plan.env[name] = value;
+    if (manifest.kind == languages::TemplateKind::kWarmed) {
+      language.template_index = config.templates.size();
+      TemplateSpec spec{manifest.id, manifest.template_command, {}};
+      for (const auto& [name, value] : manifest.template_env) {
+        spec.env.push_back(name + "=" + value);
+      }
+      config.templates.push_back(std::move(spec));
+    } else {
+      language.plan.command = manifest.run_command;
+    }
+    for (std::string& word : language.plan.command) {
+      if (word == "{file}") word = manifest.file_name;
+    }
+    for (const languages::Bind& bind : manifest.binds) {
+      config.binds.push_back({Absolute(bind.source, chosen.runtime_dir), bind.target});
+    }
+    language.manifest = std::move(manifest);
+    driver->languages_.push_back(std::move(language));
+  }
+  auto client = ForkserverClient::Start(chosen.forkserver_path, std::move(config));
+  if (!client) return Fail(client.error());
+  driver->client_ = std::move(*client);
+  return driver;
+}
+
+ProcessDriver::~ProcessDriver() {
+  {
+    std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  wanted_.notify_all();
+  if (filler_.joinable()) filler_.join();
+}
+
+Result<void> ProcessDriver::Open(Deadline deadline) {
+  if (auto connected = client_->Connect(deadline); !connected) return connected;
+  for (Language& language : languages_) Examine(&language);
+  const bool any = std::any_of(languages_.begin(), languages_.end(),
+                               [](const Language& language) { return language.status.ready; });
+  if (!any) {
+    std::string reasons;
+    for (const Language& language : languages_) {
+      reasons += " " + language.status.id + ": " + language.status.reason + ";";
+    }
+    return Fail(ErrorCode::kUnavailable, "no language works:" + reasons);
+  }
+  filler_ = std::thread([this] { KeepPoolsFull(); });
+  return {};
+}
+
+void ProcessDriver::FallBackToCold(Language* language, const std::string& reason) {
+  options_.log.Warn("template.failed", {{"language", language->status.id}, {"reason", reason}});
+  language->status.reason = "served cold: " + reason;
+  language->template_index = kExecTemplate;
+  language->plan.command = language->manifest.run_command;
+  for (std::string& word : language->plan.command) {
+    if (word == "{file}") word = language->manifest.file_name;
+  }
+}
+
+// Says the truth about one language by running its version command and its smoke program.
+void ProcessDriver::Examine(Language* language) {
+  const auto patience = steady_clock::now() + seconds(30);
+  LanguageStatus& status = language->status;
+  client_->WaitForTemplate(kExecTemplate, patience);
+  if (language->template_index != kExecTemplate) {
+    client_->WaitForTemplate(language->template_index, patience);
+    const auto state = client_->StateOf(language->template_index);
+    if (!state.ready) FallBackToCold(language, state.known ? state.reason : "slow to start");
+  }
+  schema::Limits limits = status.default_limits;
+  limits.wall = seconds(20);
+  limits.cpu = seconds(20);
+  const auto run = [&](std::size_t template_index, RunPlan plan, const std::string& code) {
+    schema::Outcome outcome;
+    auto fork = client_->Fork(template_index, limits, patience);
+    if (!fork) {
+      outcome.message = fork.error().message;
+      return outcome;
+    }
+    schema::Source source;
+    source.code = code;
+    return ProcessSandbox(std::move(*fork), std::move(plan), limits, {}).Run(source, {});
+  };
+  RunPlan version_plan = language->plan;
+  version_plan.command = language->manifest.version_command;
+  const schema::Outcome version = run(kExecTemplate, version_plan, "");
+  const std::string& said =
+      version.stdout_text.empty() ? version.stderr_text : version.stdout_text;
+  if (version.state == schema::State::kCompleted) status.version = FirstLine(said);
+
+  const schema::Outcome smoke = run(language->template_index, language->plan,
+                                    language->manifest.smoke_code);
+  status.ready = smoke.state == schema::State::kCompleted &&
+                 smoke.stdout_text == language->manifest.smoke_stdout;
+  if (!status.ready) {
+    status.reason = "smoke program: " + std::string(schema::ToString(smoke.reason));
+    if (!smoke.message.empty()) status.reason += ", " + smoke.message;
+    if (!smoke.stderr_text.empty()) status.reason += ", " + FirstLine(smoke.stderr_text);
+  }
+  options_.log.Info("language.examined", {{"language", status.id},
+                                          {"ready", status.ready},
+                                          {"version", status.version},
+                                          {"reason", status.reason}});
+}
+
+ProcessDriver::PoolKey ProcessDriver::KeyOf(std::size_t template_index,
+                                            const schema::Limits& limits) {
+  return {template_index, limits.memory_bytes, limits.disk_bytes, limits.pids};
+}
+
+const ProcessDriver::Language* ProcessDriver::Find(const std::string& language) const {
+  for (const Language& candidate : languages_) {
+    if (candidate.manifest.Answers(language)) return &candidate;
+  }
+  return nullptr;
+}
+
+std::optional<ReadyFork> ProcessDriver::TakePooled(const PoolKey& key) {
+  std::lock_guard lock(mutex_);
+  const auto found = pools_.find(key);
+  std::optional<ReadyFork> taken;
+  while (found != pools_.end() && !found->second.forks.empty() && !taken) {
+    ReadyFork fork = std::move(found->second.forks.front());
+    found->second.forks.pop_front();
+    // One that died while it waited says so on its status socket.
+    pollfd polled{fork.status.get(), POLLIN, 0};
+    if (::poll(&polled, 1, 0) == 0) taken = std::move(fork);
+  }
+  if (found != pools_.end()) {
+    found->second.failing = false;
+    wanted_.notify_one();
+  }
+  ++(taken ? stats_.pool_hits : stats_.pool_misses);
+  return taken;
+}
+
+Result<std::unique_ptr<Sandbox>> ProcessDriver::Fork(const std::string& language,
+                                                     const schema::Limits& limits) {
+  const Language* found = Find(language);
+  if (found == nullptr) {
+    return Fail(ErrorCode::kInvalidArgument, "unknown language " + language);
+  }
+  if (!found->status.ready) {
+    return Fail(ErrorCode::kUnavailable, language + " is not available: " + found->status.reason);
+  }
+  const auto start = steady_clock::now();
+  auto fork = TakePooled(KeyOf(found->template_index, limits));
+  if (!fork) {
+    auto fresh = client_->Fork(found->template_index, limits, start + seconds(10));
+    if (!fresh) return Fail(fresh.error());
+    fork = std::move(*fresh);
+  }
+  const auto took =
+      std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - start);
+  return std::make_unique<ProcessSandbox>(std::move(*fork), found->plan, limits, took);
+}
+
+void ProcessDriver::KeepPoolsFull() {
+  std::map<PoolKey, schema::Limits> wanted;
+  for (const Language& language : languages_) {
+    if (!language.status.ready) continue;
+    wanted.emplace(KeyOf(language.template_index, language.status.default_limits),
+                   language.status.default_limits);
+  }
+  std::unique_lock lock(mutex_);
+  for (const auto& [key, limits] : wanted) pools_[key];
+  while (!closing_) {
+    // The emptiest first, so that one busy language does not starve another's pool.
+    const PoolKey* neediest = nullptr;
+    std::size_t fewest = options_.pool_size;
+    for (const auto& [key, limits] : wanted) {
+      const Pool& pool = pools_[key];
+      if (pool.failing || pool.forks.size() >= fewest) continue;
+      neediest = &key;
+      fewest = pool.forks.size();
+    }
+    if (neediest == nullptr) {
+      wanted_.wait(lock);
+      continue;
+    }
+    lock.unlock();
+    auto fork = client_->Fork(neediest->template_index, wanted[*neediest],
+                              steady_clock::now() + seconds(10));
+    lock.lock();
+    Pool& pool = pools_[*neediest];
+    if (fork) {
+      pool.forks.push_back(std::move(*fork));
+    } else {
+      pool.failing = true;
+      options_.log.Warn("pool.refill_failed", {{"reason", fork.error().message}});
+    }
+  }
+}
+
+std::vector<LanguageStatus> ProcessDriver::Languages() const {
+  std::vector<LanguageStatus> all;
+  for (const Language& language : languages_) {
+    LanguageStatus status = language.status;
+    // A template that died since is being started again; until then its language is not ready.
+    if (status.ready && !client_->StateOf(language.template_index).ready) {
+      status.ready = false;
+      status.reason = client_->StateOf(language.template_index).reason;
+    }
+    all.push_back(std::move(status));
+  }
+  return all;
+}
+
+DriverStats ProcessDriver::Stats() const {
+  std::lock_guard lock(mutex_);
+  DriverStats stats = stats_;
+  for (const auto& [key, pool] : pools_) stats.pool_ready += pool.forks.size();
+  return stats;
+}
+
+std::vector<std::string> ProcessDriver::MissingProtections() const {
+  struct Missing {
+    std::uint32_t bit;
+    const char* text;
+  };
+  constexpr Missing kAll[] = {
+      {kOwnUid, "a uid of its own for every sandbox (start as root)"},
+      {kMemoryCgroup, "memory limits (no memory cgroup that we may use)"},
+      {kPidsCgroup, "process limits per sandbox (no pids cgroup that we may use)"},
+      {kCpuCgroup, "fair shares of the processor (no cpu cgroup that we may use)"},
+      {kCpuAccounting, "processor time of all processes of a run (no accounting cgroup)"},
+      {kSwapLimit, "a limit on swap (the kernel does not account for it)"},
+  };
+  std::vector<std::string> missing;
+  for (const Missing& protection : kAll) {
+    if ((client_->protections() & protection.bit) == 0) missing.emplace_back(protection.text);
+  }
+  return missing;
+}
+
+}  // namespace forkbox::sandbox

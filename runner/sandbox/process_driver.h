@@ -1,0 +1,94 @@
+// ProcessDriver: sandboxes made of namespaces, cgroups and seccomp around forks of warmed
+// runtimes, with a pool of ready forks so that a request does not wait for one.
+//
+//   auto driver = ProcessDriver::Start(options);   // while still root, before any thread
+//   DropPrivileges();
+//   driver->Open(deadline);                        // templates warm up, smoke programs run
+//
+// Thread-safe after Open(). The process must ignore SIGPIPE.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/log.h"
+#include "runner/languages/manifest.h"
+#include "runner/sandbox/driver.h"
+#include "runner/sandbox/forkserver_client.h"
+#include "runner/sandbox/process_sandbox.h"
+
+namespace forkbox::sandbox {
+
+struct ProcessDriverOptions {
+  std::string forkserver_path;  // the forkbox-forkserver executable
+  std::string runtime_dir;      // bound as /opt/forkbox; holds manifests/
+  std::size_t pool_size = 4;    // ready forks kept for each template
+  std::size_t max_sandboxes = 256;
+  Log log = Log::Null();
+};
+
+class ProcessDriver final : public Driver {
+ public:
+  static Result<std::unique_ptr<ProcessDriver>> Start(ProcessDriverOptions options);
+  ~ProcessDriver() override;
+
+  // Waits for the templates and runs every language's smoke program and version command. Languages
+  // that fail are reported by Languages(); an Error means that no sandbox can be made at all.
+  Result<void> Open(Deadline deadline);
+
+  Result<std::unique_ptr<Sandbox>> Fork(const std::string& language,
+                                        const schema::Limits& limits) override;
+  [[nodiscard]] std::vector<LanguageStatus> Languages() const override;
+  [[nodiscard]] DriverStats Stats() const override;
+  [[nodiscard]] std::vector<std::string> MissingProtections() const override;
+
+  // The privileged process, for doctor and tests.
+  [[nodiscard]] pid_t forkserver_pid() const { return client_->pid(); }
+
+ private:
+  // Forks that differ in these are not interchangeable.
+  struct PoolKey {
+    std::size_t template_index = 0;
+    std::uint64_t memory_bytes = 0;
+    std::uint64_t disk_bytes = 0;
+    std::uint32_t pids = 0;
+    auto operator<=>(const PoolKey&) const = default;
+  };
+  struct Pool {
+    std::deque<ReadyFork> forks;
+    bool failing = false;  // the last refill failed: try again only when asked
+  };
+  struct Language {
+    languages::Manifest manifest;
+    LanguageStatus status;
+    std::size_t template_index = 0;
+    RunPlan plan;
+  };
+
+  explicit ProcessDriver(ProcessDriverOptions options) : options_(std::move(options)) {}
+  static PoolKey KeyOf(std::size_t template_index, const schema::Limits& limits);
+  void FallBackToCold(Language* language, const std::string& reason);
+  void Examine(Language* language);
+  std::optional<ReadyFork> TakePooled(const PoolKey& key);
+  void KeepPoolsFull();
+  const Language* Find(const std::string& language) const;
+
+  ProcessDriverOptions options_;
+  std::unique_ptr<ForkserverClient> client_;
+  std::vector<Language> languages_;  // fixed once Open() returns
+
+  mutable std::mutex mutex_;  // guards all below
+  std::condition_variable wanted_;
+  std::map<PoolKey, Pool> pools_;
+  DriverStats stats_;
+  bool closing_ = false;
+  std::thread filler_;
+};
+
+}  // namespace forkbox::sandbox

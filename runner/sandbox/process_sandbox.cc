@@ -1,0 +1,352 @@
+#include "runner/sandbox/process_sandbox.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <thread>
+
+#include "runner/sandbox/protocol.h"
+#include "runner/sandbox/template/job_wire.h"
+#include "runner/sandbox/wire.h"
+#include "schema/utf8.h"
+
+namespace forkbox::sandbox {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+using schema::Reason;
+
+// How long a killed cell may take to be gone before we stop waiting for its last words.
+constexpr milliseconds kBurialTime{5000};
+
+microseconds Since(steady_clock::time_point start) {
+  return std::chrono::duration_cast<microseconds>(steady_clock::now() - start);
+}
+
+// Keeps the head of what comes through a pipe and goes on emptying it.
+class Capture {
+ public:
+  Capture(UniqueFd pipe, std::uint64_t cap, schema::EventKind kind, const EventSink& sink)
+      : pipe_(std::move(pipe)), cap_(cap), kind_(kind), sink_(sink) {
+    ::fcntl(pipe_.get(), F_SETFL, O_NONBLOCK);
+  }
+
+  [[nodiscard]] bool open() const { return pipe_.valid(); }
+  [[nodiscard]] int fd() const { return pipe_.get(); }
+  [[nodiscard]] bool truncated() const { return truncated_; }
+  std::string Take() { return std::move(text_); }
+
+  // Reads what is there, at most a little at a time so that a flood starves nothing else. False
+  // when there is nothing more now.
+  bool Pump() {
+    std::array<char, 64 * 1024> buffer;
+    if (!pipe_) return false;
+    const ssize_t n = ::read(pipe_.get(), buffer.data(), buffer.size());
+    if (n < 0) {
+      if (errno != EAGAIN && errno != EINTR) pipe_.Reset();
+      return errno == EINTR;
+    }
+    if (n == 0) {
+      pipe_.Reset();
+      return false;
+    }
+    const auto got = static_cast<std::uint64_t>(n);
+    const std::uint64_t keep = std::min(got, cap_ - text_.size());
+    if (keep < got) truncated_ = true;
+    if (keep > 0) {
+      text_.append(buffer.data(), keep);
+      if (sink_) sink_({kind_, std::string(buffer.data(), keep)});
+    }
+    return true;
+  }
+
+ private:
+  UniqueFd pipe_;
+  const std::uint64_t cap_;
+  const schema::EventKind kind_;
+  const EventSink& sink_;
+  std::string text_;
+  bool truncated_ = false;
+};
+
+// Bytes on their way into the child; closes the descriptor when done or when nobody reads.
+class Feed {
+ public:
+  Feed(UniqueFd fd, std::string bytes) : fd_(std::move(fd)), bytes_(std::move(bytes)) {
+    ::fcntl(fd_.get(), F_SETFL, O_NONBLOCK);
+  }
+  [[nodiscard]] bool open() const { return fd_.valid(); }
+  [[nodiscard]] int fd() const { return fd_.get(); }
+
+  void Pump() {
+    while (fd_ && at_ < bytes_.size()) {
+      // A pipe knows no MSG_NOSIGNAL; the process ignores SIGPIPE (see process_driver.h).
+      const ssize_t n = ::write(fd_.get(), bytes_.data() + at_, bytes_.size() - at_);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && errno == EAGAIN) return;
+      if (n <= 0) break;
+      at_ += static_cast<std::size_t>(n);
+    }
+    fd_.Reset();
+  }
+
+ private:
+  UniqueFd fd_;
+  std::string bytes_;
+  std::size_t at_ = 0;
+};
+
+std::string ReadWhole(int fd) {
+  std::array<char, 2048> buffer;
+  const ssize_t n = ::pread(fd, buffer.data(), buffer.size(), 0);
+  return n > 0 ? std::string(buffer.data(), static_cast<std::size_t>(n)) : std::string();
+}
+
+// The number behind `key` in "key number" lines.
+std::optional<std::uint64_t> Keyed(const std::string& text, std::string_view key) {
+  std::size_t at = 0;
+  while (at < text.size()) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    const std::string_view line = std::string_view(text).substr(at, end - at);
+    if (line.size() > key.size() && line.substr(0, key.size()) == key && line[key.size()] == ' ') {
+      return std::strtoull(line.data() + key.size() + 1, nullptr, 10);
+    }
+    at = end + 1;
+  }
+  return std::nullopt;
+}
+
+// cpuacct.usage is nanoseconds, cpu.stat has usage_usec. Nothing where there is no cgroup.
+std::optional<microseconds> CpuUsed(int fd) {
+  const std::string text = ReadWhole(fd);
+  if (text.empty()) return std::nullopt;
+  if (const auto usec = Keyed(text, "usage_usec")) return microseconds(*usec);
+  return microseconds(std::strtoull(text.c_str(), nullptr, 10) / 1000);
+}
+
+std::uint64_t OomKills(int fd) { return Keyed(ReadWhole(fd), "oom_kill").value_or(0); }
+
+// One run's loop: everything that can happen is an event on one of the descriptors or a deadline.
+class Running {
+ public:
+  Running(ReadyFork* fork, const schema::Limits& limits, int cancel_fd, std::string frame,
+          std::string stdin_data, const EventSink& sink)
+      : limits_(limits),
+        cancel_fd_(cancel_fd),
+        status_(fork->status.get()),
+        cpu_fd_(fork->cpu_usage.get()),
+        out_(std::move(fork->stdout_pipe), limits.output_bytes, schema::EventKind::kStdout, sink),
+        err_(std::move(fork->stderr_pipe), limits.output_bytes, schema::EventKind::kStderr, sink),
+        job_(std::move(fork->channel), std::move(frame)),
+        stdin_(std::move(fork->stdin_pipe), std::move(stdin_data)),
+        cpu_before_(CpuUsed(cpu_fd_)) {}
+
+  void UntilEnd() {
+    start_ = steady_clock::now();
+    deadline_ = start_ + limits_.wall;
+    next_cpu_check_ = start_ + limits_.cpu / Cores();
+    job_.Pump();
+    stdin_.Pump();
+    if (limits_.wall.count() <= 0) Kill(Reason::kWallTimeout);
+    while (!ended_) Turn();
+    exec_time_ = Since(start_);
+    Drain();
+  }
+
+  // How it ended: one of ours if we killed it, else as the kernel says.
+  std::optional<Reason> killed_for_;
+  bool lost_ = false;  // the template or forkserver died under it
+  int wait_status_ = 0;
+  microseconds cpu_self_{0};
+  microseconds exec_time_{0};
+
+  Capture& out() { return out_; }
+  Capture& err() { return err_; }
+  [[nodiscard]] microseconds Cpu() const {
+    const auto now = CpuUsed(cpu_fd_);
+    if (!now || !cpu_before_) return cpu_self_;
+    return *now - *cpu_before_;
+  }
+
+ private:
+  static unsigned Cores() { return std::max(1U, std::thread::hardware_concurrency()); }
+
+  void Kill(Reason reason) {
+    if (killed_for_) return;
+    killed_for_ = reason;
+    give_up_at_ = steady_clock::now() + kBurialTime;
+    KillCell();
+  }
+
+  void KillCell() const {
+    const StatusCommand command;
+    (void)SendPacket(status_, &command, sizeof command);
+  }
+
+  void Turn() {
+    const auto now = steady_clock::now();
+    if (killed_for_ && now >= give_up_at_) {
+      ended_ = lost_ = true;  // the cell's owner is stuck; its result is ours all the same
+      return;
+    }
+    if (!killed_for_ && now >= deadline_) Kill(Reason::kWallTimeout);
+    if (!killed_for_ && now >= next_cpu_check_) CheckCpu(now);
+    const auto until = killed_for_ ? give_up_at_ : std::min(deadline_, next_cpu_check_);
+    const auto wait = std::chrono::duration_cast<microseconds>(until - now);
+    const timespec timeout{wait.count() <= 0 ? 0 : wait.count() / 1'000'000,
+                           wait.count() <= 0 ? 0 : wait.count() % 1'000'000 * 1000};
+    // Negative descriptors are skipped (poll(2)).
+    std::array<pollfd, 6> polled{{{status_, POLLIN, 0},
+                                  {out_.fd(), POLLIN, 0},
+                                  {err_.fd(), POLLIN, 0},
+                                  {job_.fd(), POLLOUT, 0},
+                                  {stdin_.fd(), POLLOUT, 0},
+                                  {killed_for_ ? -1 : cancel_fd_, POLLIN, 0}}};
+    if (::ppoll(polled.data(), polled.size(), &timeout, nullptr) <= 0) return;
+    if (polled[1].revents != 0) out_.Pump();
+    if (polled[2].revents != 0) err_.Pump();
+    if (polled[3].revents != 0) job_.Pump();
+    if (polled[4].revents != 0) stdin_.Pump();
+    if (polled[5].revents != 0) Kill(Reason::kCancelled);
+    if (polled[0].revents != 0) HearStatus();
+  }
+
+  void CheckCpu(steady_clock::time_point now) {
+    const microseconds used = Cpu();
+    const microseconds left = std::chrono::duration_cast<microseconds>(limits_.cpu) - used;
+    if (left.count() <= 0) return Kill(Reason::kCpuTimeout);
+    // It cannot burn the rest any faster than on all cores at once.
+    next_cpu_check_ = now + std::max(left / Cores(), microseconds(5000));
+  }
+
+  void HearStatus() {
+    StatusMessage message;
+    const ssize_t n = RecvPacket(status_, &message, sizeof message, nullptr, nullptr);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN)) return;
+    ended_ = true;
+    if (n != sizeof message || message.kind != StatusKind::kExited) {
+      lost_ = true;
+      return;
+    }
+    wait_status_ = message.wait_status;
+    cpu_self_ = microseconds(message.cpu_us);
+  }
+
+  // The program has ended; what it wrote is in the pipes. Whoever of its children still holds them
+  // open is not waited for but killed.
+  void Drain() {
+    while (out_.Pump()) {
+    }
+    while (err_.Pump()) {
+    }
+    if (!out_.open() && !err_.open()) return;
+    KillCell();
+    const auto give_up = steady_clock::now() + kBurialTime;
+    while ((out_.open() || err_.open()) && steady_clock::now() < give_up) {
+      std::array<pollfd, 2> polled{{{out_.fd(), POLLIN, 0}, {err_.fd(), POLLIN, 0}}};
+      ::poll(polled.data(), polled.size(), 100);
+      out_.Pump();
+      err_.Pump();
+    }
+  }
+
+  const schema::Limits& limits_;
+  const int cancel_fd_;
+  const int status_;
+  const int cpu_fd_;
+  Capture out_;
+  Capture err_;
+  Feed job_;
+  Feed stdin_;
+  const std::optional<microseconds> cpu_before_;
+  steady_clock::time_point start_;
+  steady_clock::time_point deadline_;
+  steady_clock::time_point next_cpu_check_;
+  steady_clock::time_point give_up_at_;
+  bool ended_ = false;
+};
+
+}  // namespace
+
+ProcessSandbox::ProcessSandbox(ReadyFork fork, RunPlan plan, const schema::Limits& limits,
+                               microseconds fork_time)
+    : fork_(std::move(fork)),
+      plan_(std::move(plan)),
+      limits_(limits),
+      fork_time_(fork_time),
+      cancel_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+void ProcessSandbox::Cancel() {
+  const std::uint64_t one = 1;
+  (void)!::write(cancel_.get(), &one, sizeof one);
+}
+
+schema::Outcome ProcessSandbox::Run(const schema::Source& source, const EventSink& sink) {
+  ChildJob job;
+  job.entry = static_cast<ChildJob::Entry>(source.entry);
+  job.file_name = plan_.file_name;
+  job.code = source.code;
+  job.args = source.args;
+  job.command = plan_.command;
+  std::map<std::string, std::string> env = plan_.env;
+  for (const auto& [name, value] : source.env) env[name] = value;
+  job.env.assign(env.begin(), env.end());
+  std::vector<JobFile> files;
+  files.reserve(source.files.size());
+  for (const auto& file : source.files) files.push_back({file.path, file.content});
+
+  Running run(&fork_, limits_, cancel_.get(), EncodeJob(job, files), source.stdin_data, sink);
+  run.UntilEnd();
+
+  schema::Outcome outcome;
+  const std::uint64_t oom_kills = OomKills(fork_.memory_events.get());
+  if (run.killed_for_) {
+    outcome.reason = *run.killed_for_;
+  } else if (run.lost_) {
+    outcome.reason = Reason::kSandboxFailed;
+    outcome.message = "the sandbox ended before its program";
+  } else if (WIFSIGNALED(run.wait_status_)) {
+    outcome.signal = WTERMSIG(run.wait_status_);
+    outcome.reason =
+        oom_kills > 0 && outcome.signal == SIGKILL ? Reason::kOutOfMemory : Reason::kSignalled;
+  } else {
+    const int exit_code = WEXITSTATUS(run.wait_status_);
+    // The kernel may have picked one of several processes; a program that then reports failure
+    // failed for want of memory.
+    if (oom_kills > 0 && exit_code != 0) {
+      outcome.reason = Reason::kOutOfMemory;
+    } else {
+      outcome.reason = Reason::kExited;
+    }
+    outcome.exit_code = exit_code;
+  }
+  outcome.state = schema::StateOf(outcome.reason, outcome.exit_code);
+  outcome.stdout_truncated = run.out().truncated();
+  outcome.stderr_truncated = run.err().truncated();
+  outcome.stdout_text = schema::ToValidUtf8(run.out().Take());
+  outcome.stderr_text = schema::ToValidUtf8(run.err().Take());
+  outcome.usage.cpu = run.Cpu();
+  outcome.usage.wall = run.exec_time_;
+  outcome.usage.peak_memory_bytes =
+      std::strtoull(ReadWhole(fork_.memory_peak.get()).c_str(), nullptr, 10);
+  outcome.timings.fork = fork_time_;
+  outcome.timings.exec = run.exec_time_;
+  outcome.timings.total = fork_time_ + run.exec_time_;
+  fork_ = {};  // torn down now, not when the caller gets round to it
+  return outcome;
+}
+
+}  // namespace forkbox::sandbox

@@ -1,0 +1,37 @@
+// ProcessSandbox: one forked child and its run. See driver.h for the contract.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.h"
+#include "runner/sandbox/driver.h"
+#include "runner/sandbox/forkserver_client.h"
+
+namespace forkbox::sandbox {
+
+// How a language's program is started in its child.
+struct RunPlan {
+  std::string file_name;
+  std::vector<std::string> command;  // for the exec template; empty for a warmed runtime
+  std::map<std::string, std::string> env;
+};
+
+class ProcessSandbox final : public Sandbox {
+ public:
+  ProcessSandbox(ReadyFork fork, RunPlan plan, const schema::Limits& limits,
+                 std::chrono::microseconds fork_time);
+
+  schema::Outcome Run(const schema::Source& source, const EventSink& sink) override;
+  void Cancel() override;
+
+ private:
+  ReadyFork fork_;
+  RunPlan plan_;
+  schema::Limits limits_;
+  std::chrono::microseconds fork_time_;
+  UniqueFd cancel_;  // eventfd
+};
+
+}  // namespace forkbox::sandbox

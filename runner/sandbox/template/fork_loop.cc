@@ -1,0 +1,214 @@
+#include "runner/sandbox/template/fork_loop.h"
+
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "runner/sandbox/protocol.h"
+#include "runner/sandbox/template/isolation.h"
+#include "runner/sandbox/template/job_wire.h"
+#include "runner/sandbox/wire.h"
+
+namespace forkbox::sandbox {
+namespace {
+
+constexpr std::size_t kMaxTemplateFds = kTplFixedCount + kMaxCgroups;
+
+[[noreturn]] void Die(const char* what) {
+  std::fprintf(stderr, "%s: %s\n", what, std::strerror(errno));
+  std::_Exit(70);
+}
+
+struct Child {
+  pid_t pid = -1;
+  int pidfd = -1;
+  int status_fd = -1;
+};
+
+void Report(int status_fd, const StatusMessage& message) {
+  // The driver may be gone already: then nobody wants to know.
+  (void)SendPacket(status_fd, &message, sizeof message);
+}
+
+std::vector<sock_filter> LoadFilter() {
+  struct stat info {};
+  if (::fstat(kTemplateFilterFd, &info) != 0) Die("seccomp program");
+  std::vector<sock_filter> program(static_cast<std::size_t>(info.st_size) / sizeof(sock_filter));
+  const std::size_t bytes = program.size() * sizeof(sock_filter);
+  if (program.empty() ||
+      ::pread(kTemplateFilterFd, program.data(), bytes, 0) != static_cast<ssize_t>(bytes)) {
+    Die("seccomp program");
+  }
+  return program;
+}
+
+void Reap(Child* child) {
+  int status = 0;
+  rusage usage{};
+  if (::wait4(child->pid, &status, 0, &usage) == child->pid) {
+    const auto micros = [](const timeval& t) { return t.tv_sec * 1'000'000L + t.tv_usec; };
+    StatusMessage message;
+    message.kind = StatusKind::kExited;
+    message.wait_status = status;
+    message.cpu_us = micros(usage.ru_utime) + micros(usage.ru_stime);
+    Report(child->status_fd, message);
+  }
+  ::close(child->pidfd);
+  ::close(child->status_fd);
+}
+
+}  // namespace
+
+int ServeForks(const ForkHooks& hooks) {
+  std::vector<sock_filter> program = LoadFilter();
+  const sock_fprog filter{static_cast<unsigned short>(program.size()), program.data()};
+  if (!TrimTemplatePrivileges()) Die("drop privileges");
+  const TemplateReady ready{.pid = ::getpid()};
+  if (!SendPacket(kTemplateControlFd, &ready, sizeof ready)) Die("forkserver");
+
+  std::vector<Child> children;
+  std::vector<pollfd> polled;
+  for (;;) {
+    polled.clear();
+    polled.push_back({kTemplateControlFd, POLLIN, 0});
+    for (const Child& child : children) polled.push_back({child.pidfd, POLLIN, 0});
+    if (::poll(polled.data(), polled.size(), -1) < 0) {
+      if (errno == EINTR) continue;
+      Die("poll");
+    }
+    // Ends before beginnings: somebody waits for them.
+    for (std::size_t i = children.size(); i-- > 0;) {
+      if (polled[i + 1].revents == 0) continue;
+      Reap(&children[i]);
+      children[i] = children.back();
+      children.pop_back();
+    }
+    if (polled[0].revents == 0) continue;
+
+    TemplateFork request;
+    std::array<int, kMaxTemplateFds> fds{};
+    std::size_t fd_count = fds.size();
+    const ssize_t size =
+        RecvPacket(kTemplateControlFd, &request, sizeof request, fds.data(), &fd_count);
+    if (size == 0) std::_Exit(0);  // the forkserver is gone, and so are all cells
+    if (size != sizeof request || fd_count < kTplFixedCount ||
+        fd_count != kTplFixedCount + request.cgroup_count) {
+      Die("fork request");
+    }
+
+    StatusMessage failure;
+    failure.kind = StatusKind::kForkFailed;
+    pid_t pid = -1;
+    if (hooks.before_fork) hooks.before_fork();
+    if (::setns(fds[kTplInitPidfd], CLONE_NEWPID) != 0) {
+      failure.stage = Stage::kEnterPidNamespace;
+      failure.error = errno;
+    } else {
+      pid = ::fork();
+      if (pid < 0) {
+        failure.stage = Stage::kFork;
+        failure.error = errno;
+      }
+    }
+    if (pid == 0) {
+      if (hooks.after_fork_child) hooks.after_fork_child();
+      const IsolationFailure isolation = EnterCell(request, fds.data(), fd_count, filter);
+      if (isolation.stage != Stage::kNone) {
+        failure.stage = isolation.stage;
+        failure.error = isolation.error;
+        Report(fds[kTplStatus], failure);         // where the report is now depends on how
+        Report(kChildChannelFd + 1, failure);     // far we came; one of the two is the socket
+        std::_Exit(70);
+      }
+      Report(kChildChannelFd + 1, StatusMessage{});  // ready
+      ::close(kChildChannelFd + 1);
+      return kChildChannelFd;
+    }
+    if (hooks.after_fork_parent) hooks.after_fork_parent();
+
+    // The child's streams and channel must end with the child.
+    for (std::size_t i = 0; i < fd_count; ++i) {
+      if (i != kTplStatus) ::close(fds[i]);
+    }
+    if (pid > 0) {
+      const auto pidfd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+      if (pidfd < 0) Die("pidfd_open");
+      children.push_back({pid, pidfd, fds[kTplStatus]});
+    } else {
+      Report(fds[kTplStatus], failure);
+      ::close(fds[kTplStatus]);
+    }
+  }
+}
+
+namespace {
+
+void ReadExactly(int fd, void* data, std::size_t size) {
+  auto* at = static_cast<char*>(data);
+  while (size > 0) {
+    const ssize_t n = ::read(fd, at, size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) std::_Exit(0);  // nobody wanted this fork
+    at += n;
+    size -= static_cast<std::size_t>(n);
+  }
+}
+
+void WriteFile(std::string_view path, std::string_view content) {
+  // Paths were checked where they entered; this process may only hurt itself. Folders on the way
+  // are made as needed.
+  std::string name(path);
+  for (std::size_t slash = name.find('/'); slash != std::string::npos;
+       slash = name.find('/', slash + 1)) {
+    if (slash == 0) continue;
+    name[slash] = '\0';
+    ::mkdir(name.c_str(), 0755);
+    name[slash] = '/';
+  }
+  const int fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  bool written = fd >= 0;
+  while (written && !content.empty()) {
+    const ssize_t n = ::write(fd, content.data(), content.size());
+    if (n < 0 && errno == EINTR) continue;
+    written = n > 0;
+    if (written) content.remove_prefix(static_cast<std::size_t>(n));
+  }
+  if (!written) {
+    std::fprintf(stderr, "%s: %s\n", name.c_str(), std::strerror(errno));
+    std::_Exit(1);
+  }
+  ::close(fd);
+}
+
+}  // namespace
+
+ChildJob ReceiveJob(int channel) {
+  std::uint64_t size = 0;
+  ReadExactly(channel, &size, sizeof size);
+  if (size > kMaxJobFrameBytes) std::_Exit(70);
+  std::string body(size, '\0');
+  ReadExactly(channel, body.data(), body.size());
+  ChildJob job;
+  std::vector<JobFile> files;
+  if (!DecodeJob(body, &job, &files)) std::_Exit(70);
+  for (const JobFile& file : files) WriteFile(file.path, file.content);
+  if (!job.file_name.empty()) WriteFile(job.file_name, job.code);
+  if (job.entry == ChildJob::Entry::kScript) ::close(channel);
+  return job;
+}
+
+}  // namespace forkbox::sandbox

@@ -1,0 +1,114 @@
+#include "runner/sandbox/template/isolation.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+
+namespace forkbox::sandbox {
+namespace {
+
+constexpr std::uint64_t Cap(int capability) { return 1ULL << capability; }
+
+bool SetCapabilities(std::uint64_t permitted) {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2]{};
+  for (int i = 0; i < 2; ++i) {
+    const auto half = static_cast<std::uint32_t>(permitted >> (32 * i));
+    data[i].effective = half;
+    data[i].permitted = half;
+  }
+  return ::syscall(SYS_capset, &header, data) == 0;
+}
+
+bool Limit(__rlimit_resource resource, rlim_t value) {
+  const rlimit limit{value, value};
+  return ::setrlimit(resource, &limit) == 0;
+}
+
+// Moves descriptor `from` to exactly `to`, which may be in use.
+bool Place(int from, int to) { return from == to || ::dup2(from, to) == to; }
+
+}  // namespace
+
+bool TrimTemplatePrivileges() {
+  for (int capability = 0; capability <= 63; ++capability) {
+    if (::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0) {
+      if (errno == EINVAL) break;  // past the last one this kernel knows
+      return false;
+    }
+  }
+  ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  return SetCapabilities(Cap(CAP_SYS_ADMIN) | Cap(CAP_SYS_CHROOT) | Cap(CAP_SETUID) |
+                         Cap(CAP_SETGID));
+}
+
+IsolationFailure EnterCell(const TemplateFork& request, const int* fds, std::size_t fd_count,
+                           const sock_fprog& filter) {
+  const auto failed = [](Stage stage) { return IsolationFailure{stage, errno}; };
+
+  // The pid namespace was chosen by the template before the fork; a pidfd takes the rest at once
+  // (setns(2), Linux 5.8).
+  if (::setns(fds[kTplInitPidfd], CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET) != 0) {
+    return failed(Stage::kEnterNamespaces);
+  }
+  // "0" is the writer itself, whatever its pid is called in this namespace (cgroups(7)).
+  for (std::size_t i = kTplFixedCount; i < fd_count; ++i) {
+    if (::write(fds[i], "0", 1) != 1) return failed(Stage::kJoinCgroup);
+  }
+
+  // All we keep is above 3 here (a template has 0-4 open), so no Place() overwrites a source.
+  if (!Place(fds[kTplStdin], 0) || !Place(fds[kTplStdout], 1) || !Place(fds[kTplStderr], 2)) {
+    return failed(Stage::kDescriptors);
+  }
+  if (!Place(fds[kTplChannel], kChildChannelFd)) return failed(Stage::kDescriptors);
+  // The status socket is still needed to report; it goes to 4 and is closed by the caller.
+  if (!Place(fds[kTplStatus], kChildChannelFd + 1) ||
+      ::fcntl(kChildChannelFd + 1, F_SETFD, FD_CLOEXEC) != 0 ||
+      ::syscall(SYS_close_range, kChildChannelFd + 2, ~0U, 0) != 0) {
+    return failed(Stage::kDescriptors);
+  }
+  ::fcntl(kChildChannelFd, F_SETFD, FD_CLOEXEC);
+
+  ::umask(022);
+  ::setsid();
+  if (::chdir(kWorkPath) != 0) return failed(Stage::kWorkDirectory);
+
+  // setsid() made a session; limits are hard, so they cannot be raised again.
+  // Not RLIMIT_AS: runtimes reserve address space by the gigabyte. Not RLIMIT_FSIZE: it kills where
+  // the private disk's own size gives an error that programs understand.
+  if (!Limit(RLIMIT_NPROC, request.pids) || !Limit(RLIMIT_NOFILE, 1024) || !Limit(RLIMIT_CORE, 0) ||
+      !Limit(RLIMIT_MEMLOCK, 1U << 20) || !Limit(RLIMIT_MSGQUEUE, 0) ||
+      !Limit(RLIMIT_SIGPENDING, 1024) || !Limit(RLIMIT_RTPRIO, 0) || !Limit(RLIMIT_NICE, 0)) {
+    return failed(Stage::kRlimits);
+  }
+
+  // From here on nothing can be undone.
+  if (request.uid != 0) {
+    if (::setgroups(0, nullptr) != 0 || ::setresgid(request.gid, request.gid, request.gid) != 0 ||
+        ::setresuid(request.uid, request.uid, request.uid) != 0) {
+      return failed(Stage::kCredentials);
+    }
+  }
+  if (!SetCapabilities(0) || ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+    return failed(Stage::kCredentials);
+  }
+  // setresuid made us undumpable, which would hide the program's own /proc/self from it.
+  ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) != 0) {
+    return failed(Stage::kSeccomp);
+  }
+  return {};
+}
+
+}  // namespace forkbox::sandbox

@@ -1,0 +1,55 @@
+#include "runner/sandbox/template/job_wire.h"
+
+#include <cstring>
+
+#include "runner/sandbox/wire.h"
+
+namespace forkbox::sandbox {
+
+std::string EncodeJob(const ChildJob& job, const std::vector<JobFile>& files) {
+  WireWriter body;
+  body.U32(static_cast<std::uint32_t>(job.entry));
+  body.Text(job.file_name);
+  body.Text(job.code);
+  body.U32(static_cast<std::uint32_t>(job.args.size()));
+  for (const auto& arg : job.args) body.Text(arg);
+  body.U32(static_cast<std::uint32_t>(job.command.size()));
+  for (const auto& word : job.command) body.Text(word);
+  body.U32(static_cast<std::uint32_t>(job.env.size()));
+  for (const auto& [name, value] : job.env) {
+    body.Text(name);
+    body.Text(value);
+  }
+  body.U32(static_cast<std::uint32_t>(files.size()));
+  for (const auto& file : files) {
+    body.Text(file.path);
+    body.Text(file.content);
+  }
+  const std::uint64_t size = body.bytes().size();
+  std::string frame(sizeof size, '\0');
+  std::memcpy(frame.data(), &size, sizeof size);
+  frame += body.bytes();
+  return frame;
+}
+
+bool DecodeJob(std::string_view body, ChildJob* job, std::vector<JobFile>* files) {
+  WireReader in(body);
+  const std::uint32_t entry = in.U32();
+  if (entry > static_cast<std::uint32_t>(ChildJob::Entry::kCell)) return false;
+  job->entry = static_cast<ChildJob::Entry>(entry);
+  job->file_name = in.Text();
+  job->code = in.Text();
+  for (std::uint32_t n = in.Count(4); n > 0; --n) job->args.emplace_back(in.Text());
+  for (std::uint32_t n = in.Count(4); n > 0; --n) job->command.emplace_back(in.Text());
+  for (std::uint32_t n = in.Count(8); n > 0; --n) {
+    std::string name(in.Text());
+    job->env.emplace_back(std::move(name), std::string(in.Text()));
+  }
+  for (std::uint32_t n = in.Count(8); n > 0; --n) {
+    const std::string_view path = in.Text();
+    files->push_back({path, in.Text()});
+  }
+  return in.AtEnd();
+}
+
+}  // namespace forkbox::sandbox
