@@ -1,0 +1,2 @@
+// An exception need not be an Error.
+throw { code: 5 };

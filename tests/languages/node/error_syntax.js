@@ -1,0 +1,2 @@
+// The file does not parse.
+let = = 5;

@@ -1,0 +1,2 @@
+setTimeout(() => process.exit(5), 2);
+setInterval(() => {}, 1000);

@@ -1,0 +1,6 @@
+// Nothing of the template is to be seen.
+console.log(Object.getOwnPropertyNames(globalThis).sort().join());
+console.log(Object.getOwnPropertyNames(process).sort().join());
+process.stderr.write('');
+console.log(typeof gc, process.execArgv, process.argv0, process.title, process.listenerCount('exit'),
+            process.eventNames(), process._getActiveHandles().length, process.getActiveResourcesInfo());
