@@ -174,6 +174,7 @@ class Forkserver {
     sigset_t none;
     ::sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    ::signal(SIGPIPE, SIG_DFL);  // an ignored signal stays ignored over exec, down to the program
     const int null_fd = ::open("/dev/null", O_RDWR | O_CLOEXEC);
     // High copies first, so that no dup2 below overwrites what a later one needs.
     const int control_high = ::fcntl(control_fd, F_DUPFD_CLOEXEC, 100);

@@ -98,9 +98,9 @@ bool AddArgumentRules(scmp_filter_ctx context) {
       return false;
     }
   }
-  // personality(): only reading it and the plain Linux one; no ADDR_NO_RANDOMIZE, no other ABIs.
-  return seccomp_rule_add(context, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(personality), 2,
-                          SCMP_A0_32(SCMP_CMP_NE, 0), SCMP_A0_32(SCMP_CMP_NE, 0xffffffff)) == 0;
+  // personality(): the plain Linux one only; no ADDR_NO_RANDOMIZE, no other ABIs.
+  return seccomp_rule_add(context, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(personality), 1,
+                          SCMP_A0_32(SCMP_CMP_NE, 0)) == 0;
 }
 
 }  // namespace

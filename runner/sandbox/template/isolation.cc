@@ -49,8 +49,9 @@ bool TrimTemplatePrivileges() {
     }
   }
   ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-  return SetCapabilities(Cap(CAP_SYS_ADMIN) | Cap(CAP_SYS_CHROOT) | Cap(CAP_SETUID) |
-                         Cap(CAP_SETGID));
+  // setns(2) by pidfd asks for SYS_PTRACE over the target, which is another user's, undumpable.
+  return SetCapabilities(Cap(CAP_SYS_ADMIN) | Cap(CAP_SYS_CHROOT) | Cap(CAP_SYS_PTRACE) |
+                         Cap(CAP_SETUID) | Cap(CAP_SETGID));
 }
 
 IsolationFailure EnterCell(const TemplateFork& request, const int* fds, std::size_t fd_count,
