@@ -24,11 +24,9 @@ Result<void> ApiServer::Start() {
     parts_.log.Warn("auth.disabled", {{"address", options_.http.address}});
   }
 
-  store_probe_ =
-      std::make_unique<StoreProbe>(options_.store_probe, parts_.store, parts_.clock);
+  store_probe_ = std::make_unique<StoreProbe>(options_.store_probe, parts_.store, parts_.clock);
   Result<ZerobootDialect> zeroboot = ZerobootDialect::Create(
-      options_.zeroboot,
-      {parts_.service, languages_, admission_, *store_probe_, parts_.clock});
+      options_.zeroboot, {parts_.service, languages_, admission_, *store_probe_, parts_.clock});
   if (!zeroboot) return Fail(zeroboot.error());
   zeroboot_ = std::make_unique<ZerobootDialect>(*std::move(zeroboot));
 

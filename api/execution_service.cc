@@ -160,19 +160,23 @@ ExecutionId ExecutionService::Core::Submit(schema::Execution execution, OnDone o
   }
 
   const SteadyTime now = clock_.Now();
-  auto wait = std::make_shared<Wait>(
-      Wait{.id = id, .language = execution.language, .log = log, .on_done = std::move(on_done),
-           .outcome = {}, .finish_as = {},
-           .look_at = now + execution.limits.wall + options_.reply_slack,
-           .give_up_at = now + execution.limits.wall + options_.max_wait});
+  auto wait =
+      std::make_shared<Wait>(Wait{.id = id,
+                                  .language = execution.language,
+                                  .log = log,
+                                  .on_done = std::move(on_done),
+                                  .outcome = {},
+                                  .finish_as = {},
+                                  .look_at = now + execution.limits.wall + options_.reply_slack,
+                                  .give_up_at = now + execution.limits.wall + options_.max_wait});
   {
     const std::lock_guard lock(mutex_);
     waits_.emplace(id, wait);
     if (asleep_) wake_.notify_all();
   }
   metrics_.ExecutionStarted();
-  log.Info("execution.accepted", {{"owner", execution.owner.str()},
-                                  {"wall_limit_ms", execution.limits.wall.count()}});
+  log.Info("execution.accepted",
+           {{"owner", execution.owner.str()}, {"wall_limit_ms", execution.limits.wall.count()}});
 
   broker_.Expect(id, [core = weak_from_this(), wait](queue::Reply reply) {
     if (const auto self = core.lock()) self->OnReply(wait, std::move(reply.outcome));
@@ -258,8 +262,8 @@ void ExecutionService::Core::Settle(const WaitPtr& wait, Result<Outcome> result)
     if (std::exchange(wait->settled, true)) return;
     on_done = std::move(wait->on_done);
     waits_.erase(wait->id);
-    if (result && result->stdout_text.size() + result->stderr_text.size() >
-                      options_.inline_output_bytes) {
+    if (result &&
+        result->stdout_text.size() + result->stderr_text.size() > options_.inline_output_bytes) {
       auto task = [this, wait, on_done = std::move(on_done),
                    held = std::make_shared<Result<Outcome>>(std::move(result))] {
         Answer(*wait, on_done, std::move(*held));
@@ -286,8 +290,8 @@ void ExecutionService::Core::Answer(const Wait& wait, const OnDone& on_done,
                                          {"total_ms", Milliseconds(t.total)}});
   } else {
     metrics_.ExecutionFailed();
-    wait.log.Error("execution.failed", {{"code", ToString(result.error().code)},
-                                        {"error", result.error().message}});
+    wait.log.Error("execution.failed",
+                   {{"code", ToString(result.error().code)}, {"error", result.error().message}});
   }
   on_done(std::move(result));
 }

@@ -63,7 +63,11 @@ class ExecutionServiceTest : public ::testing::Test {
   std::optional<ExecutionService> service_{
       std::in_place,
       ExecutionService::Options{.reply_slack = seconds(5), .watch_interval = milliseconds(2)},
-      store_, broker_, metrics_, clock_, Log::Null()};
+      store_,
+      broker_,
+      metrics_,
+      clock_,
+      Log::Null()};
 };
 
 TEST_F(ExecutionServiceTest, AnswersOnceTheOutcomeIsInAndTheRowDurable) {

@@ -31,10 +31,9 @@ const Histogram::BucketBoundaries& MillisecondBuckets() {  // upstream's
 
 // The same steps in seconds, and on to the longest run that is allowed.
 const Histogram::BucketBoundaries& SecondBuckets() {
-  static const Histogram::BucketBoundaries buckets{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005,
-                                                   0.01,   0.025,   0.05,   0.1,   0.25,   0.5,
-                                                   1,      2.5,     5,      10,    30,     60,
-                                                   120,    300};
+  static const Histogram::BucketBoundaries buckets{
+      0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
+      0.25,   0.5,     1,      2.5,   5,      10,    30,   60,    120,  300};
   return buckets;
 }
 
@@ -77,8 +76,8 @@ struct Metrics::Families {
   Family<Counter>& exec_microseconds =
       AddCounter("zeroboot_exec_time_microseconds_total", "Sum of exec times");
   Family<Gauge>& memory_usage = AddGauge("zeroboot_memory_usage_bytes", "RSS memory usage");
-  Family<Histogram>& fork_milliseconds = AddHistogram(
-      "zeroboot_fork_time_milliseconds", "Histogram of VM fork times in milliseconds");
+  Family<Histogram>& fork_milliseconds =
+      AddHistogram("zeroboot_fork_time_milliseconds", "Histogram of VM fork times in milliseconds");
   Family<Histogram>& exec_milliseconds = AddHistogram(
       "zeroboot_exec_time_milliseconds", "Histogram of code execution times in milliseconds");
   Family<Histogram>& total_milliseconds = AddHistogram(
@@ -211,8 +210,8 @@ std::string Metrics::Render(const Readings& readings) const {
                         MetricType::Counter, static_cast<double>(readings.pool_misses)));
   all.push_back(Reading("forkbox_pool_ready", "Forks that are ready now", MetricType::Gauge,
                         static_cast<double>(readings.pool_ready)));
-  MetricFamily depth{"forkbox_queue_depth", "Executions waiting for a runner", MetricType::Gauge,
-                     {}};
+  MetricFamily depth{
+      "forkbox_queue_depth", "Executions waiting for a runner", MetricType::Gauge, {}};
   for (const auto& [lane, waiting] : readings.queue_depth) {
     ClientMetric metric;
     metric.label = {{"lane", lane}};
@@ -233,15 +232,18 @@ std::string Metrics::Render(const Readings& readings) const {
 std::string_view ZerobootStatus(schema::Reason reason) {
   switch (reason) {
     case schema::Reason::kExited:
-    case schema::Reason::kCompileFailed: return "success";
+    case schema::Reason::kCompileFailed:
+      return "success";
     case schema::Reason::kWallTimeout:
     case schema::Reason::kCpuTimeout:
-    case schema::Reason::kQueueDeadline: return "timeout";
+    case schema::Reason::kQueueDeadline:
+      return "timeout";
     case schema::Reason::kSignalled:
     case schema::Reason::kOutOfMemory:
     case schema::Reason::kCancelled:
     case schema::Reason::kSandboxFailed:
-    case schema::Reason::kRunnerLost: break;
+    case schema::Reason::kRunnerLost:
+      break;
   }
   return "error";
 }

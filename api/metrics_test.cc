@@ -36,16 +36,15 @@ TEST(MetricsTest, ZerobootsNamesComeFirstAndInItsOrder) {
   metrics.ExecutionStarted();
   metrics.ExecutionFinished("python", Exited(0));
   const std::vector<std::string> types = Lines(metrics.Render({}), "# TYPE");
-  const std::vector<std::string> expected{
-      "# TYPE zeroboot_total_executions counter",
-      "# TYPE zeroboot_concurrent_forks gauge",
-      "# TYPE zeroboot_fork_time_microseconds_total counter",
-      "# TYPE zeroboot_exec_time_microseconds_total counter",
-      "# TYPE zeroboot_memory_usage_bytes gauge",
-      "# TYPE zeroboot_fork_time_milliseconds histogram",
-      "# TYPE zeroboot_exec_time_milliseconds histogram",
-      "# TYPE zeroboot_total_time_milliseconds histogram",
-      "# TYPE zeroboot_entropy_reseed_total counter"};
+  const std::vector<std::string> expected{"# TYPE zeroboot_total_executions counter",
+                                          "# TYPE zeroboot_concurrent_forks gauge",
+                                          "# TYPE zeroboot_fork_time_microseconds_total counter",
+                                          "# TYPE zeroboot_exec_time_microseconds_total counter",
+                                          "# TYPE zeroboot_memory_usage_bytes gauge",
+                                          "# TYPE zeroboot_fork_time_milliseconds histogram",
+                                          "# TYPE zeroboot_exec_time_milliseconds histogram",
+                                          "# TYPE zeroboot_total_time_milliseconds histogram",
+                                          "# TYPE zeroboot_entropy_reseed_total counter"};
   ASSERT_GE(types.size(), expected.size());
   for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_EQ(types[i], expected[i]);
   const std::vector<std::string> help = Lines(metrics.Render({}), "# HELP");
@@ -59,23 +58,22 @@ TEST(MetricsTest, BucketsArePrintedWithoutTrailingZeros) {
   Metrics metrics;
   metrics.ExecutionStarted();
   metrics.ExecutionFinished("python", Exited(0));
-  const std::vector<std::string> expected{
-      R"(zeroboot_fork_time_milliseconds_count 1)",
-      R"(zeroboot_fork_time_milliseconds_sum 0.7)",
-      R"(zeroboot_fork_time_milliseconds_bucket{le="0.1"} 0)",
-      R"(zeroboot_fork_time_milliseconds_bucket{le="0.25"} 0)",
-      R"(zeroboot_fork_time_milliseconds_bucket{le="0.5"} 0)",
-      R"(zeroboot_fork_time_milliseconds_bucket{le="1"} 1)",
-      R"(zeroboot_fork_time_milliseconds_bucket{le="2.5"} 1)",
-      R"(zeroboot_fork_time_milliseconds_bucket{le="5"} 1)",
-      R"(zeroboot_fork_time_milliseconds_bucket{le="10"} 1)",
-      R"(zeroboot_fork_time_milliseconds_bucket{le="25"} 1)",
-      R"(zeroboot_fork_time_milliseconds_bucket{le="50"} 1)",
-      R"(zeroboot_fork_time_milliseconds_bucket{le="100"} 1)",
-      R"(zeroboot_fork_time_milliseconds_bucket{le="250"} 1)",
-      R"(zeroboot_fork_time_milliseconds_bucket{le="500"} 1)",
-      R"(zeroboot_fork_time_milliseconds_bucket{le="1000"} 1)",
-      R"(zeroboot_fork_time_milliseconds_bucket{le="+Inf"} 1)"};
+  const std::vector<std::string> expected{R"(zeroboot_fork_time_milliseconds_count 1)",
+                                          R"(zeroboot_fork_time_milliseconds_sum 0.7)",
+                                          R"(zeroboot_fork_time_milliseconds_bucket{le="0.1"} 0)",
+                                          R"(zeroboot_fork_time_milliseconds_bucket{le="0.25"} 0)",
+                                          R"(zeroboot_fork_time_milliseconds_bucket{le="0.5"} 0)",
+                                          R"(zeroboot_fork_time_milliseconds_bucket{le="1"} 1)",
+                                          R"(zeroboot_fork_time_milliseconds_bucket{le="2.5"} 1)",
+                                          R"(zeroboot_fork_time_milliseconds_bucket{le="5"} 1)",
+                                          R"(zeroboot_fork_time_milliseconds_bucket{le="10"} 1)",
+                                          R"(zeroboot_fork_time_milliseconds_bucket{le="25"} 1)",
+                                          R"(zeroboot_fork_time_milliseconds_bucket{le="50"} 1)",
+                                          R"(zeroboot_fork_time_milliseconds_bucket{le="100"} 1)",
+                                          R"(zeroboot_fork_time_milliseconds_bucket{le="250"} 1)",
+                                          R"(zeroboot_fork_time_milliseconds_bucket{le="500"} 1)",
+                                          R"(zeroboot_fork_time_milliseconds_bucket{le="1000"} 1)",
+                                          R"(zeroboot_fork_time_milliseconds_bucket{le="+Inf"} 1)"};
   EXPECT_EQ(Lines(metrics.Render({}), "zeroboot_fork_time_milliseconds"), expected);
 }
 

@@ -94,14 +94,12 @@ Parsed<Item> ToItem(json& request, const std::string& where,
   }
   auto& code = request["code"].get_ref<std::string&>();
   if (code.size() > options.max_code_bytes) {
-    return tl::unexpected(
-        Problem{413,
-                where + "code: longer than " + std::to_string(options.max_code_bytes) + " bytes",
-                {}});
+    return tl::unexpected(Problem{
+        413, where + "code: longer than " + std::to_string(options.max_code_bytes) + " bytes", {}});
   }
   const auto max_timeout = static_cast<std::uint64_t>(options.max_timeout.count());
-  const std::uint64_t timeout = request.value(
-      "timeout_seconds", static_cast<std::uint64_t>(options.default_timeout.count()));
+  const std::uint64_t timeout =
+      request.value("timeout_seconds", static_cast<std::uint64_t>(options.default_timeout.count()));
   item.timeout = std::chrono::seconds(std::min(timeout, max_timeout));
   item.id = ExecutionId(NewUuidV7());
   item.language_ready = language->ready;
@@ -144,8 +142,7 @@ std::string NoTemplate(const Item& item) {
 
 // An item of a batch that was not accepted: its fellows may have been.
 std::string NotSent(const Item& item, const Error& error) {
-  return Dump(
-      Response(item.id, "", "Send failed: " + error.message, kInfrastructureFailure, {}));
+  return Dump(Response(item.id, "", "Send failed: " + error.message, kInfrastructureFailure, {}));
 }
 
 std::string WithLine(std::string text, std::string_view line) {
@@ -220,8 +217,12 @@ std::string ZerobootResponse(const ExecutionId& id, const Outcome& outcome,
   int exit_code = kInfrastructureFailure;
   bool own_output = true;  // what the program wrote is in the answer
   switch (outcome.reason) {
-    case Reason::kExited: exit_code = outcome.exit_code.value_or(0); break;
-    case Reason::kSignalled: exit_code = ShellCode(outcome, 9); break;
+    case Reason::kExited:
+      exit_code = outcome.exit_code.value_or(0);
+      break;
+    case Reason::kSignalled:
+      exit_code = ShellCode(outcome, 9);
+      break;
     case Reason::kOutOfMemory:
       exit_code = ShellCode(outcome, 9);
       err = WithLine(std::move(err), "Killed: memory limit exceeded");
@@ -247,7 +248,9 @@ std::string ZerobootResponse(const ExecutionId& id, const Outcome& outcome,
       own_output = false;
       err = "Fork failed: " + outcome.message;
       break;
-    case Reason::kRunnerLost: err = WithLine(std::move(err), "Process exited unexpectedly"); break;
+    case Reason::kRunnerLost:
+      err = WithLine(std::move(err), "Process exited unexpectedly");
+      break;
   }
   if (!own_output) out.clear();
   ordered_json response = Response(id, std::move(out), std::move(err), exit_code, outcome.timings);

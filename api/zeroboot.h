@@ -28,10 +28,10 @@ class ZerobootDialect {
  public:
   struct Options {
     std::chrono::seconds default_timeout{30};
-    std::chrono::seconds max_timeout{300};  // more is silently cut to this, as upstream does
-    std::size_t max_code_bytes = 1 << 20;   // 413
-    std::size_t max_batch_items = 100;      // 422
-    std::size_t max_batch_body_bytes = 2 << 20;  // 413; upstream's limit for any body
+    std::chrono::seconds max_timeout{300};         // more is silently cut to this, as upstream does
+    std::size_t max_code_bytes = 1 << 20;          // 413
+    std::size_t max_batch_items = 100;             // 422
+    std::size_t max_batch_body_bytes = 2 << 20;    // 413; upstream's limit for any body
     std::vector<std::string> missing_protections;  // told by /health, so that nobody is deceived
   };
   // All must outlive the dialect, and the dialect the server it is registered with.

@@ -24,10 +24,10 @@ Admission::Admission(Options options, const Authenticator& authenticator, const 
 
 tl::expected<KeyIdentity, Refusal> Admission::Admit(const http::Fields& fields,
                                                     std::string_view peer) {
-  Result<KeyIdentity> identity = authenticator_.CheckBearer(http::FindField(fields, "Authorization"));
+  Result<KeyIdentity> identity =
+      authenticator_.CheckBearer(http::FindField(fields, "Authorization"));
   if (!identity) {
-    return tl::unexpected(
-        Refusal{401, identity.error().message, {{"WWW-Authenticate", "Bearer"}}});
+    return tl::unexpected(Refusal{401, identity.error().message, {{"WWW-Authenticate", "Bearer"}}});
   }
   if (!enabled()) return *std::move(identity);
   const bool demo = identity->is_demo;
@@ -35,7 +35,8 @@ tl::expected<KeyIdentity, Refusal> Admission::Admit(const http::Fields& fields,
       demo ? demo_buckets_.Take(ClientAddress(fields, peer, options_.proxy_trust))
            : key_buckets_.Take(identity->owner.str());
   if (rate.allowed) return *std::move(identity);
-  const std::string text = demo ? RateText(options_.demo) + " for demo keys" : RateText(options_.keys);
+  const std::string text =
+      demo ? RateText(options_.demo) + " for demo keys" : RateText(options_.keys);
   return tl::unexpected(
       Refusal{429, "Rate limit exceeded (" + text + ")",
               RateLimitHeaders(rate.limit, rate.remaining, rate.retry_after, clock_.UnixMillis())});

@@ -19,8 +19,8 @@ http::Fields Bearer(const std::string& key) { return {{"authorization", "Bearer 
 class AdmissionTest : public testing::Test {
  protected:
   FakeClock clock_;
-  Authenticator authenticator_{{Key("zb_live_first_1234"), Key("zb_demo_1"), Key("zb_demo_2"),
-                                Key("short")}};
+  Authenticator authenticator_{
+      {Key("zb_live_first_1234"), Key("zb_demo_1"), Key("zb_demo_2"), Key("short")}};
   Admission admission_{{}, authenticator_, clock_};
 };
 
@@ -149,8 +149,11 @@ INSTANTIATE_TEST_SUITE_P(
         AddressCase{"never_is_never", kBoth, "127.0.0.1", ProxyTrust::kNever, "127.0.0.1"},
         AddressCase{"always_is_always", kBoth, "198.51.100.1", ProxyTrust::kAlways, "203.0.113.9"},
         AddressCase{"no_headers", {}, "127.0.0.1", ProxyTrust::kLoopback, "127.0.0.1"},
-        AddressCase{"absurdly_long", {{"CF-Connecting-IP", std::string(5000, 'x')}}, "127.0.0.1",
-                    ProxyTrust::kAlways, "127.0.0.1"}),
+        AddressCase{"absurdly_long",
+                    {{"CF-Connecting-IP", std::string(5000, 'x')}},
+                    "127.0.0.1",
+                    ProxyTrust::kAlways,
+                    "127.0.0.1"}),
     [](const auto& test) { return test.param.name; });
 
 TEST(LoopbackTest, IsTheWholeNetButNothingElse) {

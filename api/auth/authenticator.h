@@ -16,7 +16,7 @@ namespace forkbox::api {
 struct KeyIdentity {
   schema::OwnerId owner;  // the key's short hash; "" when keys are off
   bool is_demo = false;   // the key starts with "zb_demo_"
-  std::string label;      // for logs: first 4 … last 4 of the key, *** if that would be most of it
+  std::string label;  // for logs: first 4 … last 4 of the key, *** if that would be most of it
 };
 
 class Authenticator {

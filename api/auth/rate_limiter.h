@@ -21,16 +21,16 @@ namespace forkbox::api {
 
 struct RateDecision {
   bool allowed = false;
-  std::uint64_t limit = 0;      // the bucket's size
-  std::uint64_t remaining = 0;  // whole tokens left
+  std::uint64_t limit = 0;                  // the bucket's size
+  std::uint64_t remaining = 0;              // whole tokens left
   std::chrono::nanoseconds retry_after{0};  // until there is a token; 0 when allowed
 };
 
 class RateLimiter {
  public:
   struct Options {
-    std::uint64_t burst = 100;                      // tokens in a full bucket
-    std::chrono::nanoseconds refill{10'000'000};    // time for one token to come back
+    std::uint64_t burst = 100;                    // tokens in a full bucket
+    std::chrono::nanoseconds refill{10'000'000};  // time for one token to come back
     std::size_t max_buckets = 10'000;
   };
 

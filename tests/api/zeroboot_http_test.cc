@@ -213,7 +213,6 @@ TEST_F(ZerobootHttpTest, BodiesHaveALimit) {
   broker_.set_runner(Echo);
   const std::string code((1 << 20) - 100, 'x');
   EXPECT_EQ(Post("/v1/exec", R"({"code":")" + code + "\"}").status, 200);
-  std::fprintf(stderr, "%s\n", Post("/v1/exec", R"({"code":")" + code + code + "\"}").body.substr(0,300).c_str());
   EXPECT_EQ(Post("/v1/exec", R"({"code":")" + code + code + "\"}").status, 413);
   const std::string item = R"({"code":")" + code.substr(0, 1'000'000) + "\"}";
   EXPECT_EQ(Post("/v1/exec/batch", R"({"executions":[)" + item + "," + item + "]}").status, 200);
