@@ -1,6 +1,7 @@
 // Zeroboot's API over real sockets and the real server; store, queue and runner are fakes.
 #include <gtest/gtest.h>
 
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -392,6 +393,50 @@ TEST_F(ZerobootHttpTest, AClientThatLeavesTakesItsExecutionsWithIt) {
   broker_.AwaitCancelled(3);
   broker_.set_runner(Echo);
   EXPECT_EQ(Post("/v1/exec", R"({"code":"next"})").status, 200);
+}
+
+// Answers come from other threads, out of order, while some clients have left: nobody gets another
+// one's output, and nobody is forgotten.
+TEST_F(ZerobootHttpTest, EveryClientGetsItsOwnAnswer) {
+  Start();
+  std::mutex mutex;
+  std::vector<queue::Message> waiting;
+  broker_.set_runner([&](FakeBroker&, const queue::Message& message) {
+    const std::lock_guard lock(mutex);
+    waiting.push_back(message);
+  });
+  std::jthread runner([&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      std::vector<queue::Message> batch;
+      {
+        const std::lock_guard lock(mutex);
+        batch.swap(waiting);
+      }
+      for (auto message = batch.rbegin(); message != batch.rend(); ++message) {
+        Echo(broker_, *message);
+      }
+      std::this_thread::yield();
+    }
+  });
+  std::vector<std::jthread> clients;
+  for (int c = 0; c < 6; ++c) {
+    clients.emplace_back([this, c] {
+      for (int i = 0; i < 40; ++i) {
+        const std::string code = std::to_string(c) + "/" + std::to_string(i);
+        const std::string body = R"({"code":")" + code + "\"}";
+        if (i % 5 == 4) {  // leaves without waiting
+          SendRequest(server_->port(),
+                      {"POST", "/v1/exec", {{"Content-Type", "application/json"}}, body});
+          continue;
+        }
+        const HttpAnswer answer = Post("/v1/exec", body);
+        ASSERT_EQ(answer.status, 200);
+        ASSERT_EQ(json::parse(answer.body)["stdout"], code);
+      }
+    });
+  }
+  clients.clear();
+  while (service_.waiting() > 0) std::this_thread::yield();
 }
 
 TEST_F(ZerobootHttpTest, HealthIsTheTruth) {
