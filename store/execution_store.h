@@ -1,10 +1,13 @@
 // ExecutionStore: the truth about every accepted execution. The queue only dispatches; what the
 // store says happened is what happened.
 //
-// Thread-safe. Every call returns once its change is durable (it would survive kill -9 and a power
-// cut), batched with whatever else arrived meanwhile; the *Async forms return at once and call
-// back from a thread of the store, which must not be blocked. State transitions are conditional
-// writes: the first terminal write wins, so any number of deliveries give one result.
+// Thread-safe. Every call returns once its change is durable, batched with whatever else arrived
+// meanwhile: an insert or an outcome would survive kill -9 and a power cut. A claim, its release
+// or its voiding would survive kill -9; a power cut of the database's machine may forget it, and
+// the run is then repeated, to still one result. Changes take effect in the order of the calls.
+// The *Async forms return at once and call back from a thread of the store, which must not be
+// blocked. State transitions are conditional writes: the first terminal write wins, so any number
+// of deliveries give one result.
 // Errors: kUnavailable when the database is away (nothing was written), kInternal when it failed.
 #pragma once
 
@@ -53,7 +56,8 @@ class ExecutionStore {
 
   virtual ~ExecutionStore() = default;
 
-  // kConflict when the id is taken. The row is `queued`.
+  // kConflict when the id is taken; kInvalidArgument for an id that is empty, longer than 128 bytes
+  // or not printable ASCII (elsewhere such an id is merely unknown). The row is `queued`.
   virtual Result<void> Insert(const schema::Execution& execution) = 0;
   virtual void InsertAsync(schema::Execution execution, Done done) = 0;
 
@@ -63,11 +67,10 @@ class ExecutionStore {
   // Takes effect after every InsertAsync() called before it. For the first delivery of a message
   // that carries its execution: the run starts while the claim is on its way to the disk, and the
   // verdict decides whether its outcome counts.
-  virtual void ClaimAsync(ClaimRequest request,
-                          std::function<void(Result<ClaimVerdict>)> done) = 0;
+  virtual void ClaimAsync(ClaimRequest request, std::function<void(Result<ClaimVerdict>)> done) = 0;
 
   // running under `runner` → queued with no claim, attempts given back; for a runner that shuts
-  // down before it ran the job. kNotFound when `runner` does not hold it.
+  // down before it ran the job. kNotFound when `runner` does not hold it, expired or not.
   virtual Result<void> Release(const schema::ExecutionId& id, const std::string& runner) = 0;
 
   // Any non-terminal state → the outcome's state. False when the row was terminal already (the
@@ -86,7 +89,7 @@ class ExecutionStore {
                                                               std::size_t limit) = 0;
 
   // For a store with one runner, at start: every claim of `runner` is void from now on, because
-  // the process that held it is gone. Returns how many.
+  // the process that held it is gone. The rows are `queued`; the attempts count. Returns how many.
   virtual Result<std::size_t> VoidClaims(const std::string& runner) = 0;
 
   struct Counts {
