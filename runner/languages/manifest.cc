@@ -101,6 +101,15 @@ Result<Manifest> ParseManifest(std::string_view text) {
     manifest.kind = TemplateKind::kWarmed;
     manifest.template_command = warmed.Texts("command", true);
     manifest.template_env = warmed.TextMap("env");
+    if (const json* list = warmed.Find("variants", false)) {
+      if (!list->is_array()) warmed.Problem("variants", "must be an array");
+      for (const json& item : *list) {
+        Members variant(item, "variants[].");
+        manifest.variants.push_back(
+            {variant.Texts("mentions", true), variant.Texts("command", true)});
+        if (!variant.problem().empty()) warmed.Problem("", variant.problem());
+      }
+    }
     if (!warmed.problem().empty()) in.Problem("", warmed.problem());
   }
   if (const json* list = in.Find("binds", false)) {

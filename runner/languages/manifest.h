@@ -31,6 +31,12 @@ struct Manifest {
   std::vector<std::string> run_command;  // "{file}" stands for file_name; cold start of a warmed one
   TemplateKind kind = TemplateKind::kExec;
   std::vector<std::string> template_command;
+  // Further warm templates, each with more imported, for programs that mention one of these words.
+  struct Variant {
+    std::vector<std::string> mentions;
+    std::vector<std::string> command;
+  };
+  std::vector<Variant> variants;
   std::map<std::string, std::string> template_env;
   std::map<std::string, std::string> env;  // of the program, beyond the common one
   std::vector<Bind> binds;

@@ -62,6 +62,15 @@ class Driver {
   virtual Result<std::unique_ptr<Sandbox>> Fork(const std::string& language,
                                                 const schema::Limits& limits) = 0;
 
+  // The same, told what will run: a language may keep several templates warm, and the one that has
+  // imported what the code mentions is the fast one. Any choice runs any program.
+  virtual Result<std::unique_ptr<Sandbox>> ForkFor(const std::string& language,
+                                                   const schema::Limits& limits,
+                                                   std::string_view code) {
+    (void)code;
+    return Fork(language, limits);
+  }
+
   [[nodiscard]] virtual std::vector<LanguageStatus> Languages() const = 0;
   [[nodiscard]] virtual DriverStats Stats() const = 0;
 

@@ -67,11 +67,13 @@ Result<std::unique_ptr<ProcessDriver>> ProcessDriver::Start(ProcessDriverOptions
     for (const auto& [name, value] : manifest.env) language.plan.env[name] = value;
     if (manifest.kind == languages::TemplateKind::kWarmed) {
       language.template_index = config.templates.size();
-      TemplateSpec spec{manifest.id, manifest.template_command, {}};
-      for (const auto& [name, value] : manifest.template_env) {
-        spec.env.push_back(name + "=" + value);
+      std::vector<std::string> env;
+      for (const auto& [name, value] : manifest.template_env) env.push_back(name + "=" + value);
+      config.templates.push_back({manifest.id, manifest.template_command, env});
+      for (const auto& variant : manifest.variants) {
+        language.variants.push_back({variant.mentions, config.templates.size()});
+        config.templates.push_back({manifest.id, variant.command, env});
       }
-      config.templates.push_back(std::move(spec));
     } else {
       language.plan.command = manifest.run_command;
     }
@@ -183,6 +185,16 @@ const ProcessDriver::Language* ProcessDriver::Find(const std::string& language) 
   return nullptr;
 }
 
+std::size_t ProcessDriver::ChooseTemplate(const Language& language, std::string_view code) const {
+  for (const Language::Variant& variant : language.variants) {
+    const bool mentioned =
+        std::any_of(variant.mentions.begin(), variant.mentions.end(),
+                    [&](const std::string& word) { return code.find(word) != code.npos; });
+    if (mentioned && client_->StateOf(variant.template_index).ready) return variant.template_index;
+  }
+  return language.template_index;
+}
+
 std::optional<ReadyFork> ProcessDriver::TakePooled(const PoolKey& key) {
   std::lock_guard lock(mutex_);
   const auto found = pools_.find(key);
@@ -204,6 +216,12 @@ std::optional<ReadyFork> ProcessDriver::TakePooled(const PoolKey& key) {
 
 Result<std::unique_ptr<Sandbox>> ProcessDriver::Fork(const std::string& language,
                                                      const schema::Limits& limits) {
+  return ForkFor(language, limits, {});
+}
+
+Result<std::unique_ptr<Sandbox>> ProcessDriver::ForkFor(const std::string& language,
+                                                        const schema::Limits& limits,
+                                                        std::string_view code) {
   const Language* found = Find(language);
   if (found == nullptr) {
     return Fail(ErrorCode::kInvalidArgument, "unknown language " + language);
@@ -212,9 +230,10 @@ Result<std::unique_ptr<Sandbox>> ProcessDriver::Fork(const std::string& language
     return Fail(ErrorCode::kUnavailable, language + " is not available: " + found->status.reason);
   }
   const auto start = steady_clock::now();
-  auto fork = TakePooled(KeyOf(found->template_index, limits));
+  const std::size_t template_index = ChooseTemplate(*found, code);
+  auto fork = TakePooled(KeyOf(template_index, limits));
   if (!fork) {
-    auto fresh = client_->Fork(found->template_index, limits, start + seconds(10));
+    auto fresh = client_->Fork(template_index, limits, start + seconds(10));
     if (!fresh) return Fail(fresh.error());
     fork = std::move(*fresh);
   }
@@ -227,8 +246,11 @@ void ProcessDriver::KeepPoolsFull() {
   std::map<PoolKey, schema::Limits> wanted;
   for (const Language& language : languages_) {
     if (!language.status.ready) continue;
-    wanted.emplace(KeyOf(language.template_index, language.status.default_limits),
-                   language.status.default_limits);
+    const schema::Limits& limits = language.status.default_limits;
+    wanted.emplace(KeyOf(language.template_index, limits), limits);
+    for (const Language::Variant& variant : language.variants) {
+      wanted.emplace(KeyOf(variant.template_index, limits), limits);
+    }
   }
   std::unique_lock lock(mutex_);
   for (const auto& [key, limits] : wanted) pools_[key];

@@ -44,6 +44,9 @@ class ProcessDriver final : public Driver {
 
   Result<std::unique_ptr<Sandbox>> Fork(const std::string& language,
                                         const schema::Limits& limits) override;
+  Result<std::unique_ptr<Sandbox>> ForkFor(const std::string& language,
+                                           const schema::Limits& limits,
+                                           std::string_view code) override;
   [[nodiscard]] std::vector<LanguageStatus> Languages() const override;
   [[nodiscard]] DriverStats Stats() const override;
   [[nodiscard]] std::vector<std::string> MissingProtections() const override;
@@ -69,12 +72,18 @@ class ProcessDriver final : public Driver {
     LanguageStatus status;
     std::size_t template_index = 0;
     RunPlan plan;
+    struct Variant {
+      std::vector<std::string> mentions;
+      std::size_t template_index = 0;
+    };
+    std::vector<Variant> variants;
   };
 
   explicit ProcessDriver(ProcessDriverOptions options) : options_(std::move(options)) {}
   static PoolKey KeyOf(std::size_t template_index, const schema::Limits& limits);
   void FallBackToCold(Language* language, const std::string& reason);
   void Examine(Language* language);
+  std::size_t ChooseTemplate(const Language& language, std::string_view code) const;
   std::optional<ReadyFork> TakePooled(const PoolKey& key);
   void KeepPoolsFull();
   const Language* Find(const std::string& language) const;

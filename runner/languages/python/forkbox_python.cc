@@ -1,6 +1,7 @@
 // _forkbox: the extension module through which stock python3 becomes a template.
 //
-//   job = _forkbox.serve()      blocks in the template; returns in each child with its job
+//   channel = _forkbox.serve()        blocks in the template; returns in each child
+//   job = _forkbox.receive(channel)   blocks until the child's job comes
 //   code = _forkbox.execute(source, path, namespace)
 //
 // The Python side is template.py.
@@ -19,15 +20,17 @@ PyObject* Bytes(const std::string& text) {
   return PyBytes_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size()));
 }
 
-// serve() -> (source: bytes, file_name: bytes, args: list[bytes], env: dict[bytes, bytes])
 PyObject* Serve(PyObject* /*module*/, PyObject* /*unused*/) {
   ForkHooks hooks;
   hooks.before_fork = PyOS_BeforeFork;
   hooks.after_fork_parent = PyOS_AfterFork_Parent;
   hooks.after_fork_child = PyOS_AfterFork_Child;
-  const int channel = forkbox::sandbox::ServeForks(hooks);
-  const ChildJob job = forkbox::sandbox::ReceiveJob(channel);
+  return PyLong_FromLong(forkbox::sandbox::ServeForks(hooks));
+}
 
+// receive(channel) -> (source: bytes, file_name: bytes, args: list[bytes], env: dict[bytes, bytes])
+PyObject* Receive(PyObject* /*module*/, PyObject* channel) {
+  const ChildJob job = forkbox::sandbox::ReceiveJob(static_cast<int>(PyLong_AsLong(channel)));
   PyObject* args = PyList_New(0);
   PyObject* env = PyDict_New();
   if (args == nullptr || env == nullptr) return nullptr;
@@ -106,7 +109,8 @@ PyObject* Execute(PyObject* /*module*/, PyObject* arguments) {
 }
 
 PyMethodDef methods[] = {
-    {"serve", Serve, METH_NOARGS, "Be a template; return the job in each child."},
+    {"serve", Serve, METH_NOARGS, "Be a template; return the channel in each child."},
+    {"receive", Receive, METH_O, "Wait for the child's job."},
     {"execute", Execute, METH_VARARGS, "Run a program's source; return its exit code."},
     {nullptr, nullptr, 0, nullptr}};
 PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_forkbox", nullptr, -1, methods,

@@ -23,8 +23,7 @@ COMMON = (
     "dataclasses datetime decimal difflib enum errno fractions functools glob hashlib heapq hmac html "
     "inspect itertools json linecache locale logging math numbers operator pathlib pickle platform pprint "
     "queue random re secrets select shutil signal socket statistics string struct subprocess tempfile "
-    "textwrap time timeit traceback typing unicodedata urllib.parse uuid warnings weakref zlib "
-    "zoneinfo numpy"
+    "textwrap time timeit traceback typing unicodedata urllib.parse uuid warnings weakref zlib zoneinfo"
 )
 
 
@@ -37,12 +36,12 @@ def load_extension():
     return module
 
 
-def preload():
-    for name in COMMON.split():
+def preload(extra):
+    for name in COMMON.split() + extra:
         try:
             __import__(name)
         except ImportError:
-            pass  # numpy is optional; a program that wants it gets the ordinary ImportError
+            pass  # optional; a program that wants it gets the ordinary ImportError
     # asyncio and numpy draw in a few lazily loaded corners on first use.
     __import__("encodings.idna")
     __import__("concurrent.futures.thread")
@@ -71,18 +70,15 @@ def rehearse(forkbox):
     """A run through the very code that programs go through, so that its pages are warm."""
     namespace = {"__name__": "rehearsal", "__builtins__": __builtins__}
     source = (
-        b"import json, re, math, random\n"
-        b"class C:\n    def f(self, x): return [i * x for i in range(3)]\n"
-        b"s = ''.join(f'{v}' for v in C().f(2)); d = json.loads(json.dumps({'a': [1, 2.5, None]}))\n"
-        b"re.sub('a', 'b', s); sorted(d); math.sqrt(2)\n"
-        b"try:\n    raise ValueError('x')\nexcept ValueError as e:\n    import traceback; traceback.format_exc()\n"
+        b"import math\n"
+        b"def f(x):\n    return [i * x for i in range(3)]\n"
+        b"s = ''.join(f'{v}' for v in f(2)) + str(math.sqrt(2) + 1)\n"
     )
-    for _ in range(3):
-        forkbox.execute(source, "rehearsal.py", dict(namespace))
+    forkbox.execute(source, "rehearsal.py", namespace)
 
 
 forkbox = load_extension()
-preload()
+preload(sys.argv[1:])
 open_streams()
 rehearse(forkbox)
 numpy_random = sys.modules.get("numpy.random")
@@ -91,9 +87,15 @@ run_atexit = atexit._run_exitfuncs
 gc.collect()
 gc.freeze()  # the collector never touches what is shared with the template
 
-job = forkbox.serve()
+channel = forkbox.serve()
 
-# ---- in each child ---------------------------------------------------------------------------
+# ---- in each child, before its job is known: pooled forks do this while nobody waits ------------
+
+if numpy_random is not None:
+    numpy_random.seed()  # `random` reseeds itself after a fork; numpy does not
+sys.path[0] = WORK
+# The first writes to shared pages are the dear part of a run: have them behind us.
+rehearse(forkbox)
 
 
 def set_environment(wanted):
@@ -140,11 +142,8 @@ def clear_module(module):
 
 def run(source, file_name, args, env):
     set_environment(env)
-    if numpy_random is not None:
-        numpy_random.seed()  # `random` reseeds itself after a fork; numpy does not
     path = os.path.join(WORK, os.fsdecode(file_name))
     sys.argv = [path] + [os.fsdecode(arg) for arg in args]
-    sys.path[0] = os.path.dirname(path)
     main = new_main(path)
     sys.modules["__main__"] = main
     code = forkbox.execute(source, path, main.__dict__)
@@ -161,4 +160,4 @@ def run(source, file_name, args, env):
     os._exit(code if flushed else 120)
 
 
-run(*job)
+run(*forkbox.receive(channel))
