@@ -60,9 +60,8 @@ Result<std::size_t> Recovery::AtStart() {
     published += *one ? 1 : 0;
   }
   if (!ids->empty() || *voided != 0) {
-    log_.Info("recovery.started", {{"interrupted", *voided},
-                                   {"unfinished", ids->size()},
-                                   {"published", published}});
+    log_.Info("recovery.started",
+              {{"interrupted", *voided}, {"unfinished", ids->size()}, {"published", published}});
   }
   return published;
 }

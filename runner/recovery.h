@@ -27,7 +27,7 @@ struct RecoveryOptions {
   // A row must be queued for longer than the oldest waiting message, and by this much, before it
   // counts as lost by the queue.
   std::chrono::milliseconds margin{2'000};
-  std::size_t batch = 1'000;       // rows looked at per sweep
+  std::size_t batch = 1'000;  // rows looked at per sweep
   std::size_t start_batch = 100'000;
 };
 
@@ -37,7 +37,8 @@ class Recovery {
            Clock& clock, Log log);
 
   // Voids the claims of the process that ran before us and publishes all it left. Returns how many
-  // were published; what the queue had no room for, the sweeps bring. Call before the worker starts.
+  // were published; what the queue had no room for, the sweeps bring. Call before the worker
+  // starts.
   Result<std::size_t> AtStart();
 
   // One look; returns how many were published. An execution is published when two looks in a row

@@ -121,8 +121,8 @@ class FakeStore final : public store::ExecutionStore {
     const std::lock_guard lock(mu_);
     std::vector<schema::ExecutionId> ids;
     for (const auto& [id, record] : rows_) {
-      const bool expired = record.state == schema::State::kRunning &&
-                           record.claim_expires_unix_ms <= now_unix_ms;
+      const bool expired =
+          record.state == schema::State::kRunning && record.claim_expires_unix_ms <= now_unix_ms;
       if ((record.state == schema::State::kQueued || expired) && ids.size() < limit) {
         ids.push_back(id);
       }
@@ -209,9 +209,9 @@ class FakeBroker final : public queue::Broker {
     };
     changed_.wait_until(lock, deadline, ready);
     if (closed_) return std::unique_ptr<queue::Lease>();
-    auto* lane = !interactive_.empty()                          ? &interactive_
+    auto* lane = !interactive_.empty()                         ? &interactive_
                  : (!interactive_only && !background_.empty()) ? &background_
-                                                                : nullptr;
+                                                               : nullptr;
     if (lane == nullptr) return std::unique_ptr<queue::Lease>();
     Entry entry = std::move(lane->front());
     lane->pop_front();
@@ -255,8 +255,8 @@ class FakeBroker final : public queue::Broker {
   std::shared_ptr<void> OnCancel(
       std::function<void(const schema::ExecutionId&)> on_cancel) override {
     const std::lock_guard lock(mu_);
-    on_cancel_ = std::make_shared<std::function<void(const schema::ExecutionId&)>>(
-        std::move(on_cancel));
+    on_cancel_ =
+        std::make_shared<std::function<void(const schema::ExecutionId&)>>(std::move(on_cancel));
     return on_cancel_;
   }
   Result<void> Cancel(const schema::ExecutionId& id) override {

@@ -242,8 +242,7 @@ schema::Outcome Worker::RunOne(Job& job) {
 
   schema::Outcome outcome = RunInSandbox(job, now_ms);
   outcome.timings.queue = queued;
-  outcome.timings.total =
-      queued + duration_cast<microseconds>(steady_clock::now() - job.leased_at);
+  outcome.timings.total = queued + duration_cast<microseconds>(steady_clock::now() - job.leased_at);
   log_.Debug("execution.ran", {{"execution_id", execution.id.str()},
                                {"request_id", execution.request_id},
                                {"reason", schema::ToString(outcome.reason)}});
@@ -267,7 +266,7 @@ schema::Outcome Worker::RunInSandbox(Job& job, std::int64_t now_ms) {
       }
     }
     const SteadyTime fork_start = steady_clock::now();
-    auto sandbox = driver_.Fork(execution.language, execution.limits);
+    auto sandbox = driver_.ForkFor(execution.language, execution.limits, execution.source.code);
     const SteadyTime run_start = steady_clock::now();
     if (!sandbox) {
       const Error& error = sandbox.error();
@@ -341,8 +340,8 @@ void Worker::SettleIfComplete(const JobPtr& job) {
   {
     const std::lock_guard lock(mu_);
     // A program that ended by itself before our kill reached it has a result like any other.
-    give_back = job->abandoned && !job->cancelled &&
-                job->outcome->reason == schema::Reason::kCancelled;
+    give_back =
+        job->abandoned && !job->cancelled && job->outcome->reason == schema::Reason::kCancelled;
   }
   if (give_back) {
     GiveBack(job, options_.retry_delay);
@@ -443,9 +442,8 @@ void Worker::OnWritten(const JobPtr& job, Result<bool> written, milliseconds nex
     return;
   }
   const milliseconds cap = stopping ? kMaxRetryDelayWhileStopping : kMaxRetryDelay;
-  Later(std::min(next_delay, cap), [this, job, next_delay, cap] {
-    WriteResult(job, std::min(next_delay * 2, cap));
-  });
+  Later(std::min(next_delay, cap),
+        [this, job, next_delay, cap] { WriteResult(job, std::min(next_delay * 2, cap)); });
 }
 
 // The row is terminal by another's hand (a cancel, an earlier delivery, too many attempts); who
@@ -542,10 +540,9 @@ void Worker::Later(milliseconds delay, std::function<void()> task) {
 void Worker::ChoreLoop(const std::stop_token& stop) {
   std::unique_lock lock(chores_mu_);
   while (!stop.stop_requested()) {
-    const auto next = std::min_element(chores_.begin(), chores_.end(), [](const auto& a,
-                                                                          const auto& b) {
-      return a.first < b.first;
-    });
+    const auto next =
+        std::min_element(chores_.begin(), chores_.end(),
+                         [](const auto& a, const auto& b) { return a.first < b.first; });
     if (next == chores_.end()) {
       chores_changed_.wait(lock, stop, [this] { return !chores_.empty(); });
     } else if (const SteadyTime due = next->first; due > steady_clock::now()) {

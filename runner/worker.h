@@ -64,7 +64,7 @@ class Worker {
   void Drain(Deadline deadline);
   static constexpr std::chrono::seconds kSettleGrace{5};
 
-  [[nodiscard]] std::size_t Running() const;  // programs in a sandbox or on the way into one
+  [[nodiscard]] std::size_t Running() const;   // programs in a sandbox or on the way into one
   [[nodiscard]] std::size_t Settling() const;  // ended, result on its way to the disk
 
  private:
@@ -115,7 +115,7 @@ class Worker {
   std::size_t busy_ = 0;      // slots between a lease and the end of its run
   std::size_t settling_ = 0;  // jobs after their run, before Discard
   std::size_t live_slots_ = 0;
-  std::size_t returning_ = 0;  // leases on their way back to the broker
+  std::size_t returning_ = 0;                             // leases on their way back to the broker
   std::unordered_map<schema::ExecutionId, JobPtr> jobs_;  // from lease to Discard
   // Cancelled before they came here. Bounded: the oldest is forgotten, which the store makes
   // harmless for a row that was finished as cancelled.

@@ -423,7 +423,8 @@ TEST_F(WorkerTest, ManyAtOnceEndOnceEach) {
   Start(4, 1);
   std::vector<schema::Execution> all;
   for (int i = 0; i < 300; ++i) {
-    auto execution = Make(i % 3 == 0 ? "exit 1" : "hello", i % 2 ? Delivery::kWait : Delivery::kPoll);
+    auto execution =
+        Make(i % 3 == 0 ? "exit 1" : "hello", i % 2 ? Delivery::kWait : Delivery::kPoll);
     if (i % 5 == 0) execution.priority = schema::Priority::kBackground;
     all.push_back(execution);
     if (i % 7 == 0) driver_.fork_failures = 1;

@@ -1,0 +1,77 @@
+#include "cli/engine.h"
+
+#include <signal.h>
+
+#include <chrono>
+#include <filesystem>
+#include <system_error>
+
+#include "cli/privileges.h"
+
+namespace forkbox::cli {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Installation {
+  fs::path forkserver;
+  fs::path runtime;
+};
+
+// Beside the program, as the build leaves it or as it is installed.
+Result<Installation> FindInstallation() {
+  std::error_code error;
+  const fs::path self = fs::read_symlink("/proc/self/exe", error);
+  if (error) return Fail(ErrorCode::kUnavailable, "/proc/self/exe: " + error.message());
+  const fs::path base = self.parent_path().parent_path();
+  const Installation places[] = {
+      {base / "runner/sandbox/forkbox-forkserver", base / "runtime"},
+      {base / "lib/forkbox/forkbox-forkserver", base / "lib/forkbox/runtime"},
+  };
+  for (const Installation& place : places) {
+    if (fs::exists(place.forkserver, error) && fs::exists(place.runtime / "manifests", error)) {
+      return place;
+    }
+  }
+  return Fail(ErrorCode::kUnavailable,
+              "incomplete installation: neither " + places[0].forkserver.string() + " nor " +
+                  places[1].forkserver.string() + " is there with its runtime folder");
+}
+
+}  // namespace
+
+Result<std::unique_ptr<sandbox::ProcessDriver>> StartEngine(const EngineOptions& options) {
+  auto installation = FindInstallation();
+  if (!installation) return Fail(installation.error());
+  ::signal(SIGPIPE, SIG_IGN);
+  sandbox::ProcessDriverOptions driver;
+  driver.forkserver_path = installation->forkserver.string();
+  driver.runtime_dir = installation->runtime.string();
+  driver.pool_size = options.pool_size;
+  driver.max_sandboxes = options.max_sandboxes;
+  driver.log = options.log;
+  return sandbox::ProcessDriver::Start(std::move(driver));
+}
+
+Result<void> OpenEngine(sandbox::ProcessDriver& driver) {
+  return driver.Open(std::chrono::steady_clock::now() + std::chrono::seconds(60));
+}
+
+Result<std::unique_ptr<sandbox::ProcessDriver>> OpenLocalEngine(const EngineOptions& options) {
+  std::optional<FileOwner> user;
+  if (IsRoot()) {
+    auto made = EnsureServiceUser();
+    if (!made) return Fail(made.error());
+    user = *made;
+  }
+  auto driver = StartEngine(options);
+  if (!driver) return driver;
+  if (user) {
+    if (auto dropped = DropPrivileges(*user); !dropped) return Fail(dropped.error());
+  }
+  if (auto opened = OpenEngine(**driver); !opened) return Fail(opened.error());
+  return driver;
+}
+
+}  // namespace forkbox::cli

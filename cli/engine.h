@@ -1,0 +1,33 @@
+// The sandbox engine of this process: finds the installation and starts the process driver.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/log.h"
+#include "base/result.h"
+#include "cli/data_dir.h"
+#include "runner/sandbox/process_driver.h"
+
+namespace forkbox::cli {
+
+struct EngineOptions {
+  std::size_t pool_size = 4;
+  std::size_t max_sandboxes = 256;
+  Log log = Log::Null();
+};
+
+// First half, with the caller's privileges and one thread: starts the privileged part.
+// kUnavailable when the installation is incomplete; the message names the missing file.
+Result<std::unique_ptr<sandbox::ProcessDriver>> StartEngine(const EngineOptions& options);
+
+// Second half, when privileges are gone: templates warm up and prove themselves.
+Result<void> OpenEngine(sandbox::ProcessDriver& driver);
+
+// Both halves with the drop of privileges between them, for the commands that do nothing else with
+// root: the process is the service user's afterwards.
+Result<std::unique_ptr<sandbox::ProcessDriver>> OpenLocalEngine(const EngineOptions& options);
+
+}  // namespace forkbox::cli

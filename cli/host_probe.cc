@@ -1,0 +1,260 @@
+#include "cli/host_probe.h"
+
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <sstream>
+#include <thread>
+#include <utility>
+
+#include "base/unique_fd.h"
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x00000080
+#endif
+
+namespace forkbox::cli {
+
+namespace {
+
+// Runs `attempt` in a child and returns the errno it ended with, 0 for success. A child that hangs
+// is ended by its alarm, which is ETIME here.
+int Try(const std::function<int()>& attempt) {
+  const pid_t pid = ::fork();
+  if (pid < 0) return errno;
+  if (pid == 0) {
+    ::signal(SIGALRM, SIG_DFL);
+    ::alarm(3);
+    ::_exit(attempt() & 0xff);
+  }
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : ETIME;
+}
+
+std::string ErrorText(int error) { return error == 0 ? "works" : std::strerror(error); }
+
+std::string FirstLine(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+void ProbeIdentity(std::vector<Check>& checks) {
+  const bool root = ::geteuid() == 0;
+  checks.push_back({"privileges", "root", root ? Finding::kYes : Finding::kOptional,
+                    root ? "started as root; serves as an unprivileged user"
+                         : "user " + std::to_string(::geteuid()) + ": user namespaces instead",
+                    root ? "" : "start as root for uids of their own and cgroup limits"});
+  utsname name{};
+  ::uname(&name);
+  checks.push_back(
+      {"host", "kernel", Finding::kYes, std::string(name.release) + " " + name.machine, ""});
+  std::ifstream meminfo("/proc/meminfo");
+  std::string word;
+  long total_kb = 0;
+  while (meminfo >> word) {
+    if (word == "MemTotal:") {
+      meminfo >> total_kb;
+      break;
+    }
+  }
+  checks.push_back({"host", "size", Finding::kYes,
+                    std::to_string(std::thread::hardware_concurrency()) + " cores, " +
+                        std::to_string(total_kb / 1024) + " MiB memory",
+                    ""});
+  rlimit files{};
+  ::getrlimit(RLIMIT_NOFILE, &files);
+  const bool enough = files.rlim_max >= 16'384 || root;
+  checks.push_back({"host", "open files", enough ? Finding::kYes : Finding::kOptional,
+                    "limit " + std::to_string(files.rlim_cur) + ", may be raised to " +
+                        (root ? "any" : std::to_string(files.rlim_max)),
+                    enough ? "" : "raise `ulimit -Hn` for many connections"});
+}
+
+void ProbeNamespaces(std::vector<Check>& checks) {
+  const bool root = ::geteuid() == 0;
+  const std::pair<const char*, int> kinds[] = {
+      {"user", CLONE_NEWUSER},     {"mount", CLONE_NEWNS}, {"pid", CLONE_NEWPID},
+      {"ipc", CLONE_NEWIPC},       {"uts", CLONE_NEWUTS},  {"network", CLONE_NEWNET},
+      {"cgroup", CLONE_NEWCGROUP}, {"time", CLONE_NEWTIME}};
+  for (const auto& [name, flag] : kinds) {
+    // Without root each of the others comes together with a user namespace, or not at all.
+    const int wanted = root ? flag : flag | CLONE_NEWUSER;
+    const int error = Try([wanted] { return ::unshare(wanted) == 0 ? 0 : errno; });
+    const bool needed =
+        flag == CLONE_NEWUSER ? !root : flag != CLONE_NEWCGROUP && flag != CLONE_NEWTIME;
+    std::string remedy;
+    if (error != 0 && needed) {
+      remedy = root ? "in a container: give it CAP_SYS_ADMIN and a seccomp profile that allows "
+                      "unshare(2)"
+                    : "sysctl kernel.unprivileged_userns_clone=1 (and on Ubuntu "
+                      "kernel.apparmor_restrict_unprivileged_userns=0), or start as root";
+    }
+    checks.push_back({"namespaces", name,
+                      error == 0 ? Finding::kYes : (needed ? Finding::kNo : Finding::kOptional),
+                      ErrorText(error), remedy});
+  }
+}
+
+// Where each controller is to be had: "v2" or "v1", and the directory.
+struct CgroupMount {
+  bool v2 = false;
+  std::string path;
+  std::string controllers;  // with spaces around each
+};
+
+std::vector<CgroupMount> CgroupMounts() {
+  std::vector<CgroupMount> mounts;
+  std::ifstream info("/proc/self/mountinfo");
+  std::string line;
+  while (std::getline(info, line)) {
+    const std::size_t dash = line.find(" - ");
+    if (dash == std::string::npos) continue;
+    std::istringstream before(line.substr(0, dash));
+    std::istringstream after(line.substr(dash + 3));
+    std::string skip, path, type, source, options;
+    before >> skip >> skip >> skip >> skip >> path;
+    after >> type >> source >> options;
+    if (type == "cgroup2") {
+      mounts.push_back({true, path, " " + FirstLine(path + "/cgroup.controllers") + " "});
+    } else if (type == "cgroup") {
+      std::replace(options.begin(), options.end(), ',', ' ');
+      mounts.push_back({false, path, " " + options + " "});
+    }
+  }
+  return mounts;
+}
+
+void ProbeCgroups(std::vector<Check>& checks) {
+  const std::vector<CgroupMount> mounts = CgroupMounts();
+  const bool v1 = std::any_of(mounts.begin(), mounts.end(), [](const auto& m) { return !m.v2; });
+  const bool v2 = std::any_of(mounts.begin(), mounts.end(), [](const auto& m) { return m.v2; });
+  const char* layout = v1 && v2 ? "hybrid: v1 and v2" : v2 ? "v2" : v1 ? "v1" : "none mounted";
+  checks.push_back({"cgroups", "layout", v1 || v2 ? Finding::kYes : Finding::kNo, layout,
+                    v1 || v2 ? "" : "mount cgroup2 on /sys/fs/cgroup"});
+  const std::pair<const char*, const char*> wanted[] = {
+      {"memory", "memory limits and out-of-memory as a reason"},
+      {"pids", "process limits over a whole sandbox"},
+      {"cpu", "CPU time of a whole sandbox"}};
+  for (const auto& [controller, purpose] : wanted) {
+    Check check{"cgroups", controller, Finding::kNo, "no such controller",
+                std::string("needed for ") + purpose};
+    for (const CgroupMount& mount : mounts) {
+      const std::string word =
+          std::string(controller) == "cpu" && !mount.v2 ? "cpuacct" : controller;
+      if (mount.controllers.find(" " + word + " ") == std::string::npos) continue;
+      // A directory of our own, made and removed again: the only proof that it can be used.
+      const std::string probe = mount.path + "/forkbox-probe-" + std::to_string(::getpid());
+      const int error = ::mkdir(probe.c_str(), 0700) == 0 ? 0 : errno;
+      if (error == 0) ::rmdir(probe.c_str());
+      check.detail = std::string(mount.v2 ? "v2" : "v1") + " at " + mount.path + ", " +
+                     (error == 0 ? "usable" : "cannot make a group: " + ErrorText(error));
+      check.finding = error == 0 ? Finding::kYes : Finding::kNo;
+      if (error == 0) {
+        check.remedy.clear();
+      } else {
+        check.remedy += ::geteuid() == 0 ? "; mount the cgroup tree writable"
+                                         : "; start as root, or have a group delegated to you";
+      }
+      break;
+    }
+    checks.push_back(std::move(check));
+  }
+}
+
+void ProbeSeccomp(std::vector<Check>& checks) {
+  const int error = Try([] {
+    std::uint32_t action = SECCOMP_RET_ERRNO;
+    return ::syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0 ? 0 : errno;
+  });
+  checks.push_back({"seccomp", "filters", error == 0 ? Finding::kYes : Finding::kNo,
+                    ErrorText(error), error == 0 ? "" : "needs a kernel with SECCOMP_FILTER"});
+}
+
+// A virtual machine of one page that halts at once: what /dev/kvm promises, in a millisecond.
+int TryKvm() {
+#if defined(__x86_64__)
+  const UniqueFd kvm(::open("/dev/kvm", O_RDWR | O_CLOEXEC));
+  if (!kvm) return errno;
+  if (::ioctl(kvm.get(), KVM_GET_API_VERSION, 0) != 12) return ENOTSUP;
+  const UniqueFd machine(::ioctl(kvm.get(), KVM_CREATE_VM, 0UL));
+  if (!machine) return errno;
+  constexpr std::size_t kPage = 4096;
+  auto* page = static_cast<unsigned char*>(
+      ::mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  if (page == MAP_FAILED) return errno;
+  page[0] = 0xf4;  // hlt
+  kvm_userspace_memory_region region{};
+  region.guest_phys_addr = 0x1000;
+  region.memory_size = kPage;
+  region.userspace_addr = reinterpret_cast<std::uint64_t>(page);
+  if (::ioctl(machine.get(), KVM_SET_USER_MEMORY_REGION, &region) != 0) return errno;
+  const UniqueFd cpu(::ioctl(machine.get(), KVM_CREATE_VCPU, 0UL));
+  if (!cpu) return errno;
+  const int run_size = ::ioctl(kvm.get(), KVM_GET_VCPU_MMAP_SIZE, 0);
+  if (run_size <= 0) return errno;
+  auto* run = static_cast<kvm_run*>(::mmap(nullptr, static_cast<std::size_t>(run_size),
+                                           PROT_READ | PROT_WRITE, MAP_SHARED, cpu.get(), 0));
+  if (run == MAP_FAILED) return errno;
+  kvm_sregs special{};
+  if (::ioctl(cpu.get(), KVM_GET_SREGS, &special) != 0) return errno;
+  special.cs.base = 0;
+  special.cs.selector = 0;
+  if (::ioctl(cpu.get(), KVM_SET_SREGS, &special) != 0) return errno;
+  kvm_regs registers{};
+  registers.rip = 0x1000;
+  registers.rflags = 2;
+  if (::ioctl(cpu.get(), KVM_SET_REGS, &registers) != 0) return errno;
+  if (::ioctl(cpu.get(), KVM_RUN, 0) != 0) return errno;
+  return run->exit_reason == KVM_EXIT_HLT ? 0 : EPROTO;
+#else
+  return ENOTSUP;
+#endif
+}
+
+void ProbeKvm(std::vector<Check>& checks) {
+  const bool present = ::access("/dev/kvm", F_OK) == 0;
+  const int error = present ? Try(TryKvm) : ENOENT;
+  std::string detail = "a virtual machine ran";
+  if (!present) detail = "there is no /dev/kvm";
+  if (present && error != 0) detail = "/dev/kvm is there but does not work: " + ErrorText(error);
+  checks.push_back({"virtualization", "kvm", error == 0 ? Finding::kYes : Finding::kOptional,
+                    detail,
+                    error == 0 ? ""
+                               : "only micro-VM isolation wants it: enable (nested) virtualization "
+                                 "and load kvm_intel or kvm_amd"});
+}
+
+}  // namespace
+
+std::vector<Check> ProbeHost() {
+  std::vector<Check> checks;
+  ProbeIdentity(checks);
+  ProbeNamespaces(checks);
+  ProbeCgroups(checks);
+  ProbeSeccomp(checks);
+  ProbeKvm(checks);
+  return checks;
+}
+
+}  // namespace forkbox::cli
