@@ -229,7 +229,7 @@ void Core::Handle(const std::shared_ptr<Connection>& connection, Request request
 }
 
 void Core::Refuse(const std::shared_ptr<Connection>& connection, std::unique_lock<std::mutex> lock,
-                  const Refusal& refusal) {
+                  Refusal refusal) {
   Connection& c = *connection;
   c.closing = true;
   c.closing_began = steady_clock::now();

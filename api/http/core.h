@@ -79,7 +79,7 @@ class Core : public ExchangeOwner, public std::enable_shared_from_this<Core> {
               std::shared_ptr<Exchange> exchange);
   // Says why, and closes. Takes the lock over and releases it.
   void Refuse(const std::shared_ptr<Connection>& connection, std::unique_lock<std::mutex> lock,
-              const Refusal& refusal);
+              Refusal refusal);
   void CheckTimes();
   void CheckTimes(const std::shared_ptr<Connection>& connection);
 

@@ -72,19 +72,19 @@ class Server {
     std::uint16_t port = 0;             // 0 takes any free one
     int threads = 2;
     int listen_backlog = 4096;
-    Limits limits;
+    Limits limits = {};
     Log log = Log::Null();  // one `http.request` a request; no bodies, no queries
 
     // All of these run on server threads and on those that finish replies: thread-safe, short.
     // What they throw is caught; the defaults then apply.
 
     // The body limit for one request, known before the body is read. Null: max_body_bytes.
-    std::function<std::size_t(Method method, std::string_view target)> body_limit;
+    std::function<std::size_t(Method method, std::string_view target)> body_limit = nullptr;
     // The body of what the server answers by itself. Null: {"error":"<message>"}.
-    std::function<AnswerBody(const OwnAnswer&)> error_body;
+    std::function<AnswerBody(const OwnAnswer&)> error_body = nullptr;
     // Called once a request, when its answer is complete or its client has left. It must not use
     // the Reply.
-    std::function<void(const RequestRecord&)> on_request;
+    std::function<void(const RequestRecord&)> on_request = nullptr;
   };
   struct Stats {
     std::size_t connections = 0;
