@@ -18,13 +18,20 @@ import types
 WORK = "/box/work"
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-COMMON = (
-    "abc argparse array ast asyncio base64 bisect calendar collections collections.abc contextlib copy csv "
-    "dataclasses datetime decimal difflib enum errno fractions functools glob hashlib heapq hmac html "
-    "inspect itertools json linecache locale logging math numbers operator pathlib pickle platform pprint "
-    "queue random re secrets select shutil signal socket statistics string struct subprocess tempfile "
-    "textwrap time timeit traceback typing unicodedata urllib.parse uuid warnings weakref zlib zoneinfo"
-)
+# What a fork costs grows with what is mapped, so there are several templates and each program is
+# forked from the smallest that has what it mentions (manifest.json). Every one has these:
+LIGHT = "collections dataclasses datetime functools io itertools json math operator random re string time typing"
+# and the argument names sets of further ones.
+SETS = {
+    "batteries": (
+        "argparse array ast asyncio base64 bisect calendar collections.abc concurrent.futures.thread contextlib "
+        "copy csv decimal difflib enum encodings.idna errno fractions glob hashlib heapq hmac html inspect linecache "
+        "locale logging multiprocessing.context numbers pathlib pickle platform pprint queue secrets select shutil "
+        "signal socket statistics struct subprocess tempfile textwrap threading timeit traceback unicodedata "
+        "urllib.parse uuid warnings weakref zlib zoneinfo"
+    ),
+    "numpy": "numpy",
+}
 
 
 def load_extension():
@@ -36,15 +43,12 @@ def load_extension():
     return module
 
 
-def preload(extra):
-    for name in COMMON.split() + extra:
+def preload(sets):
+    for name in " ".join([LIGHT] + [SETS[one] for one in sets]).split():
         try:
             __import__(name)
         except ImportError:
             pass  # optional; a program that wants it gets the ordinary ImportError
-    # asyncio and numpy draw in a few lazily loaded corners on first use.
-    __import__("encodings.idna")
-    __import__("concurrent.futures.thread")
 
 
 def open_streams():
