@@ -28,8 +28,8 @@ struct Message {
   std::shared_ptr<const schema::Execution> execution;  // shared: waiters and runners only read it
 };
 
-// One delivered message. Dropping it without Ack() puts it back at the head of its lane.
-// Must not outlive its Broker. One thread at a time.
+// One delivered message. Dropping it without Ack() puts it back at the head of its lane, or leaves
+// it to the store once the broker is closed. Must not outlive its Broker. One thread at a time.
 class Lease {
  public:
   virtual ~Lease() = default;
@@ -56,28 +56,34 @@ class Broker {
   virtual ~Broker() = default;
 
   // Takes the message or refuses it at once. kQueueFull: the lane is at its limit (see GetDepth
-  // for the numbers a 429 needs). kUnavailable: not connected, retry later.
+  // for the numbers a 429 needs). kUnavailable: not connected or closed, retry later. A message
+  // with the id of one that waits already may be taken as the same.
   virtual Result<void> Publish(Message message) = 0;
 
   // Waits for one message of any lane, interactive first; null when none came by the deadline or
   // after Close(). With `interactive_only` the background lane is left alone, so that a backlog
-  // cannot take every slot.
+  // cannot take every slot. Any number of threads may wait.
   virtual Result<std::unique_ptr<Lease>> Next(Deadline deadline, bool interactive_only) = 0;
 
   virtual Result<Depth> GetDepth(schema::Priority lane) = 0;
 
-  // Registers who is called with the reply to `id`; at most one, called at most once, from the
-  // thread that replies: keep it short. Register before Publish.
+  // Registers who is called with the reply to `id`; at most one (a later one replaces it), called
+  // at most once, from the thread that replies: keep it short. Register before Publish. It may
+  // still be running when Forget() returns, so it shares what it touches.
   virtual void Expect(const schema::ExecutionId& id, std::function<void(Reply)> on_reply) = 0;
   virtual void Forget(const schema::ExecutionId& id) = 0;
   virtual void SendReply(Reply reply) = 0;  // dropped when nobody expects it
 
-  // Cancel broadcast: every subscriber hears every id. The subscription ends with the token.
+  // Cancel broadcast: every subscriber hears every id, including its own process's. The
+  // subscription ends with the token: once that is destroyed, `on_cancel` neither runs nor will.
+  // So neither destroy it from within `on_cancel` nor with a lock held that `on_cancel` takes, and
+  // do not Cancel() from there.
   virtual std::shared_ptr<void> OnCancel(
       std::function<void(const schema::ExecutionId&)> on_cancel) = 0;
   virtual Result<void> Cancel(const schema::ExecutionId& id) = 0;
 
-  // Refuses new messages and wakes every Next(). Messages not yet leased stay in the store.
+  // Refuses new messages and wakes every Next(). Messages not yet leased stay in the store. Leases
+  // can still be acknowledged, and replies and cancels still arrive.
   virtual void Close() = 0;
 };
 

@@ -1,0 +1,57 @@
+// What every Broker must do, as a test suite. An implementation compiles broker_contract.cc into
+// its own test and instantiates the suite with a factory:
+//
+//   INSTANTIATE_TEST_SUITE_P(Embedded, BrokerContract,
+//                            testing::Values(BrokerFactory{"InProcess", [](BrokerLimits) { … }}),
+//                            BrokerFactory::Name);
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "queue/broker.h"
+
+namespace forkbox::queue {
+
+struct BrokerLimits {
+  std::uint64_t max_waiting_interactive = 100;
+  std::uint64_t max_waiting_background = 100;
+};
+
+struct BrokerFactory {
+  std::string name;
+  std::function<std::unique_ptr<Broker>(BrokerLimits)> make;  // an empty one
+
+  static std::string Name(const testing::TestParamInfo<BrokerFactory>& info) {
+    return info.param.name;
+  }
+};
+
+class BrokerContract : public testing::TestWithParam<BrokerFactory> {
+ protected:
+  // Made at the first use.
+  Broker& broker(BrokerLimits limits = {}) {
+    if (broker_ == nullptr) broker_ = GetParam().make(limits);
+    return *broker_;
+  }
+  void Destroy() { broker_.reset(); }
+
+ private:
+  std::unique_ptr<Broker> broker_;
+};
+
+// For what must come: a deadline no test should reach. For what must not: now.
+Deadline Soon();
+Deadline Now();
+
+Message NewMessage(std::string id, std::string owner = "o",
+                   schema::Priority lane = schema::Priority::kInteractive);
+// The id of the next message, acknowledged; "" when there is none.
+std::string TakeNext(Broker& broker, Deadline deadline, bool interactive_only = false);
+
+}  // namespace forkbox::queue
