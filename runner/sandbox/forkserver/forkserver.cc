@@ -73,6 +73,7 @@ struct LiveCell {
   std::uint32_t uid_index = 0;
   std::size_t template_index = 0;
   bool killed = false;
+  bool orphaned = false;  // its template died: the program is our child
 };
 
 // A cell's cgroup can outlive it for a moment while the kernel buries the last process.
@@ -223,6 +224,7 @@ class Forkserver {
       if (cell.template_index != index) continue;
       (void)SendPacket(cell.status.get(), &lost, sizeof lost);
       KillCell(&cell);
+      cell.orphaned = orphans_expected_ = true;
     }
     entry.restart_at = std::chrono::steady_clock::now() +
                        std::chrono::milliseconds(100) * (1 << std::min(entry.failures, 6));
@@ -388,7 +390,7 @@ class Forkserver {
           polled.push_back({live.cell.init_pidfd.get(), POLLIN, 0});
           polled.push_back({live.killed ? -1 : live.status.get(), POLLIN, 0});
         }
-        if (!remains_.empty()) timeout = timeout < 0 ? 20 : std::min(timeout, 20);
+        if (!remains_.empty() || orphans_expected_) timeout = timeout < 0 ? 20 : std::min(timeout, 20);
       }
       if (::poll(polled.data(), polled.size(), timeout) < 0 && errno != EINTR) return;
       if (polled[0].revents != 0) {
@@ -407,6 +409,7 @@ class Forkserver {
         if (polled[2 + 2 * i].revents != 0) DrainErrors(&templates_[i]);
         if (polled[1 + 2 * i].revents != 0) HearTemplate(i);
       }
+      BuryOrphans();
       BuryRemains();
       if (!stop_) RestartTemplates();
     }
@@ -441,6 +444,25 @@ class Forkserver {
       free_uids_.push_back(remains.uid_index);
       return true;
     });
+  }
+
+  // Programs whose template died are our children now, and their cells wait for their burial. The
+  // first that has ended is looked at without taking it: inits and templates are buried elsewhere.
+  void BuryOrphans() {
+    if (!orphans_expected_) return;
+    for (;;) {
+      siginfo_t info{};
+      if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) break;
+      const bool ours =
+          std::any_of(cells_.begin(), cells_.end(),
+                      [&](const auto& cell) { return cell.second.cell.init_pid == info.si_pid; }) ||
+          std::any_of(templates_.begin(), templates_.end(),
+                      [&](const Template& entry) { return entry.pid == info.si_pid; });
+      if (ours) break;  // its turn comes with the next poll, and ours after it
+      ::waitpid(info.si_pid, nullptr, 0);
+    }
+    orphans_expected_ =
+        std::any_of(cells_.begin(), cells_.end(), [](const auto& cell) { return cell.second.orphaned; });
   }
 
   void HearTemplate(std::size_t index) {
@@ -491,6 +513,7 @@ class Forkserver {
   std::map<std::uint64_t, LiveCell> cells_;
   std::vector<Remains> remains_;
   std::deque<std::uint32_t> free_uids_;
+  bool orphans_expected_ = false;
 };
 
 }  // namespace
