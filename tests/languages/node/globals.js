@@ -2,5 +2,5 @@
 console.log(Object.getOwnPropertyNames(globalThis).sort().join());
 console.log(Object.getOwnPropertyNames(process).sort().join());
 process.stderr.write('');
-console.log(typeof gc, process.execArgv, process.argv0, process.title, process.listenerCount('exit'),
+console.log(typeof gc, process.execArgv, process.listenerCount('exit'),
             process.eventNames(), process._getActiveHandles().length, process.getActiveResourcesInfo());

@@ -4,7 +4,7 @@ import { createRequire } from 'module';
 import { x } from './lib/module.mjs';
 
 const text = await readFile(new URL(import.meta.url), 'utf8');
-console.log(text.length > 100, x, import.meta.url.slice(-20), import.meta.filename === process.argv[1]);
+console.log(text.length > 100, x, import.meta.url.split('/').length > 3, import.meta.filename === process.argv[1]);
 console.log(import.meta.dirname === process.cwd(), process.mainModule, 'mainModule' in process);
 setTimeout(() => console.log('late'), 2);
 console.log(createRequire(import.meta.url)('./lib/common.cjs').a, typeof require, this);

@@ -12,10 +12,10 @@ const ended = (worker) => new Promise((resolve) => { worker.on('exit', resolve);
     for (let i = 0; i < 1e6; ++i) sum += i % 7;
     const objects = [];
     for (let i = 0; i < 1e5; ++i) objects.push({ i });
-    console.log('from the worker');
     parentPort.postMessage({ sum, length: objects.length, pid: process.pid > 0 });`);
   first.on('message', (message) => console.log(message));
   console.log(isMainThread, await ended(first));
+  await ended(start("console.log('from a worker'); console.error('and its stderr')"));
   const shared = new Int32Array(new SharedArrayBuffer(4));
   const adders = [1, 2, 3].map(() => start(
       'for (let i = 0; i < 1000; ++i) Atomics.add(workerData, 0, 1);', { workerData: shared }));
