@@ -390,6 +390,8 @@ void Core::CutAll() {
 
 void Core::CloseAll() {
   for (const auto& connection : hub_.Snapshot()) OnDisconnect(connection);
+  // A thread may be between its answer and the record of it; it needs nobody to get there.
+  while (in_flight_ != 0) std::this_thread::sleep_for(milliseconds(1));
   closed_ = true;
   while (entered_ != 0) std::this_thread::sleep_for(milliseconds(1));
 }

@@ -136,7 +136,10 @@ void Hub::Run() {
     }
     if (steady_clock::now() < next_tick) continue;
     next_tick = steady_clock::now() + kTick;
-    callbacks_.on_tick();
+    try {
+      callbacks_.on_tick();
+    } catch (...) {  // out of memory: the next tick tries again
+    }
   }
 }
 

@@ -1,8 +1,8 @@
 // PistacheHandler: where Pistache's workers hand over to us.
 //
 // Pistache accepts, polls and reads; parsing and writing are ours, for what its own do is proven
-// harmful (docs/decisions). So only connect, input and disconnect are overridden; onRequest is
-// never reached. Nothing may be thrown into a worker: it would end the process.
+// harmful (docs/decisions/http-guard.md). So only connect, input and disconnect are overridden;
+// onRequest is never reached. Nothing may be thrown into a worker: it would end the process.
 #pragma once
 
 #include <pistache/http.h>

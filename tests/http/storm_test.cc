@@ -4,7 +4,7 @@
 // descriptor number, and the number is soon somebody else's. That shows only with more connections
 // than workers and immediate reconnects; patient clients make any server look perfect.
 //
-// The storm's size is FORKBOX_STORM_REQUESTS. The long run, some ten minutes on two cores:
+// The storm's size is FORKBOX_STORM_REQUESTS. The long run, a few minutes on two cores:
 //   FORKBOX_STORM_REQUESTS=3000000 build/tests/http/http_storm_test
 #include <gtest/gtest.h>
 
