@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -45,8 +46,12 @@ UniqueFd OpenDirectory(int parent, const std::string& name) {
   return UniqueFd(::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 }
 
-// Empty cgroups below `parent` that an instance of ours which was killed left behind. Those still
-// in use refuse rmdir and stay.
+// An instance holds this lock on its own directory for as long as it lives, however empty that is:
+// no other takes it for abandoned. Children of ours close it before they do anything else.
+bool LockDirectory(int directory) { return ::flock(directory, LOCK_EX | LOCK_NB) == 0; }
+
+// Cgroups below `parent` that an instance of ours which was killed left behind. Those with somebody
+// still inside refuse rmdir and stay for the next start.
 void ClearAbandoned(int parent) {
   const UniqueFd listing = OpenDirectory(parent, ".");
   if (!listing) return;
@@ -56,6 +61,7 @@ void ClearAbandoned(int parent) {
     const std::string name = entry->d_name;
     if (name.rfind(kOwnPrefix, 0) != 0) continue;
     if (const UniqueFd own = OpenDirectory(parent, name)) {
+      if (!LockDirectory(own.get())) continue;
       DIR* cells = ::fdopendir(::dup(own.get()));
       while (const dirent* cell = cells != nullptr ? ::readdir(cells) : nullptr) {
         if (cell->d_type == DT_DIR && cell->d_name[0] != '.') {
@@ -163,11 +169,18 @@ CgroupTree::~CgroupTree() {
 void CgroupTree::Adopt(Hierarchy hierarchy) {
   ClearAbandoned(hierarchy.base.get());
   // Forkservers are pid 1 of their own namespace: a boot-wide unique name needs more than a pid.
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  hierarchy.name = kOwnPrefix + std::to_string(now.tv_sec) + "-" + std::to_string(now.tv_nsec);
-  if (::mkdirat(hierarchy.base.get(), hierarchy.name.c_str(), 0755) != 0) return;
-  hierarchy.own = OpenDirectory(hierarchy.base.get(), hierarchy.name);
+  // Between mkdir and lock another start may take the new directory for abandoned: then once more.
+  for (int attempt = 0; attempt < 10 && !hierarchy.own; ++attempt) {
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    hierarchy.name = kOwnPrefix + std::to_string(now.tv_sec) + "-" + std::to_string(now.tv_nsec);
+    if (::mkdirat(hierarchy.base.get(), hierarchy.name.c_str(), 0755) != 0) return;
+    UniqueFd own = OpenDirectory(hierarchy.base.get(), hierarchy.name);
+    if (own && LockDirectory(own.get()) &&
+        ::faccessat(hierarchy.base.get(), hierarchy.name.c_str(), F_OK, 0) == 0) {
+      hierarchy.own = std::move(own);
+    }
+  }
   if (!hierarchy.own) return;
   const int own = hierarchy.own.get();
   if (hierarchy.v2) {
