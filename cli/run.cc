@@ -100,7 +100,7 @@ class RunCommand final : public Command {
         ->check(CLI::Range(8, 1 << 20));
     app_->add_flag("--json", json_, "Print the whole outcome as JSON instead of the output");
     app_->add_option("--url", url_, "Run it on this forkbox server instead of here");
-    app_->add_option("--key", key_, "The API key for --url  [FORKBOX_KEY]")->envname("FORKBOX_KEY");
+    app_->add_option("--key", key_, "The API key for --url")->envname("FORKBOX_KEY");
     app_->footer(
         "\nStandard input is passed on unless it is a terminal. The exit code is the program's;\n"
         "128+n when signal n ended it, 124 at a time limit, 125 when the sandbox failed.\n"

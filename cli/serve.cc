@@ -158,8 +158,10 @@ Result<void> EmbeddedServer::Start() {
   store_ = std::move(*store);
   if (auto opened = OpenEngine(*driver_); !opened) return opened;
 
-  broker_ = std::make_unique<queue::EmbeddedBroker>(
-      queue::EmbeddedBroker::Options{.limit = config_.queue_limit}, clock_);
+  queue::EmbeddedBroker::Options broker;
+  broker.max_waiting_interactive = config_.queue_limit;
+  broker.max_waiting_background = config_.background_queue_limit;
+  broker_ = std::make_unique<queue::EmbeddedBroker>(broker);
   recovery_ = std::make_unique<runner::Recovery>(runner::RecoveryOptions{.runner_id = kRunnerId},
                                                  *store_, *broker_, clock_, log_);
   if (auto recovered = recovery_->AtStart(); !recovered) return Fail(recovered.error());

@@ -25,8 +25,13 @@ void ServeConfig::AddTo(Settings& settings) {
   settings.Add("--pool-size", pool_size, "Forks kept ready for each language")
       ->check(Range(0, 256));
   settings
-      .Add("--queue-limit", queue_limit, "Executions that may wait in each lane; more is a 429")
+      .Add("--queue-limit", queue_limit,
+           "Calls that may wait for a slot while a client waits; more is a 429")
       ->check(Range(1, 1'000'000));
+  settings
+      .Add("--background-queue-limit", background_queue_limit,
+           "Executions that may wait for a slot while nobody waits")
+      ->check(Range(1, 10'000'000));
   settings.Add("--threads", threads, "HTTP threads; 0: 2")->check(Range(0, 64));
   settings.Add("--max-connections", max_connections, "Client connections at once")
       ->check(Range(1, 100'000));

@@ -20,8 +20,9 @@ struct ServeConfig {
   std::size_t slots = 0;              // 0 is twice the cores, at least 4
   std::size_t interactive_slots = 0;  // 0 is a quarter of the slots
   std::size_t pool_size = 4;          // ready forks a language
-  std::size_t queue_limit = 1'000;    // waiting executions a lane
-  std::size_t threads = 0;            // of HTTP; 0 is 2
+  std::size_t queue_limit = 1'000;    // waiting executions with somebody behind each
+  std::size_t background_queue_limit = 10'000;
+  std::size_t threads = 0;  // of HTTP; 0 is 2
   std::size_t max_connections = 4'000;
   std::size_t max_body_bytes = 1 << 20;
   std::size_t max_batch_items = 100;

@@ -11,7 +11,7 @@ namespace forkbox::cli {
 Settings::Settings(CLI::App& app, std::string section) : app_(app), section_(std::move(section)) {
   config_option_ = app_.add_option("--config", config_path_,
                                    "Read settings from this file: lines of `name = value`, named "
-                                   "like the flags  [FORKBOX_CONFIG]");
+                                   "like the flags [FORKBOX_CONFIG]");
 }
 
 std::string Settings::EnvName(const std::string& flag) {
@@ -23,7 +23,7 @@ std::string Settings::EnvName(const std::string& flag) {
 }
 
 std::string Settings::Describe(const std::string& flag, const std::string& help) {
-  return help + "  [" + EnvName(flag) + "]";
+  return help + " [" + EnvName(flag) + "]";
 }
 
 std::string Settings::Text(const std::string& value) {
