@@ -238,10 +238,12 @@ TEST(HttpRepliesTest, FilesAreSentFromWhereAsked) {
 
 TEST(HttpRepliesTest, HandlersSeeTheRequest) {
   TrialServer trial;
-  std::string seen;
-  trial.server().Route(Method::kPut, "/things/:id/:part", [&seen](Call& call) {
+  std::mutex mutex;
+  std::string seen;  // by mutex
+  trial.server().Route(Method::kPut, "/things/:id/:part", [&mutex, &seen](Call& call) {
     std::string q;
     call.Query("q", &q);
+    std::lock_guard lock(mutex);
     seen = std::string(ToString(call.method)) + '|' + call.path + '|' + call.raw_query + '|' +
            call.Param(":id") + '|' + call.Param(":part") + '|' + q + '|' + call.body + '|' +
            *call.Header("x-a") + '|' + call.client_address + '|' + call.request_id;
@@ -255,6 +257,7 @@ TEST(HttpRepliesTest, HandlersSeeTheRequest) {
   ASSERT_TRUE(response.has_value());
   EXPECT_EQ(response->status, 204);
   EXPECT_EQ(response->Header("Content-Length"), "");
+  std::lock_guard lock(mutex);
   EXPECT_EQ(seen, "PUT|/things/a%20b/c|q=1%2B1&r|a b|c|1+1|hi|v|127.0.0.1|r-1");
 }
 
