@@ -1,5 +1,6 @@
 #include "api/api_server.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace forkbox::api {
@@ -35,7 +36,7 @@ Result<void> ApiServer::Start() {
   http.body_limit = [dialect = zeroboot_.get(), otherwise = http.limits.max_body_bytes](
                         http::Method, std::string_view target) {
     const std::size_t limit = dialect->BodyLimit(target.substr(0, target.find('?')));
-    return limit > 0 ? limit : otherwise;
+    return std::max(limit, otherwise);  // a path may take more than the rest, never less
   };
   http.on_request = [metrics = &parts_.metrics](const http::RequestRecord& request) {
     metrics->HttpRequest(request.method, request.route, request.status);
