@@ -366,6 +366,7 @@ void ExecutionService::Core::Look(const WaitPtr& wait) {
 }
 
 void ExecutionService::Core::Close() {
+  if (!housekeeper_.joinable()) return;  // closed before
   housekeeper_.request_stop();
   housekeeper_.join();
   std::vector<WaitPtr> left;
@@ -391,6 +392,7 @@ ExecutionService::ExecutionService(Options options, store::ExecutionStore& store
     : core_(std::make_shared<Core>(options, store, broker, metrics, clock, std::move(log))) {}
 
 ExecutionService::~ExecutionService() { core_->Close(); }
+void ExecutionService::Close() { core_->Close(); }
 
 ExecutionId ExecutionService::Submit(schema::Execution execution, OnDone on_done) {
   return core_->Submit(std::move(execution), std::move(on_done));

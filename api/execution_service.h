@@ -47,9 +47,7 @@ class ExecutionService {
   // All references must outlive it.
   ExecutionService(Options options, store::ExecutionStore& store, queue::Broker& broker,
                    Metrics& metrics, const Clock& clock, Log log);
-  // Answers what still waits with kUnavailable (the executions themselves go on); once it returns,
-  // no callback of the store or the broker can reach this object.
-  ~ExecutionService();
+  ~ExecutionService();  // Close()
   ExecutionService(const ExecutionService&) = delete;
   ExecutionService& operator=(const ExecutionService&) = delete;
 
@@ -60,6 +58,12 @@ class ExecutionService {
   // Nobody waits any more: ends the execution wherever it is, and answers kCancelled. Nothing
   // happens if it has been answered already.
   void Cancel(const schema::ExecutionId& id);
+
+  // Answers what still waits with kUnavailable; the executions themselves go on, and Cancel() no
+  // longer reaches them. Once it returns, no callback of the store or the broker can reach this
+  // object, and Submit() is refused. For a server that goes down: to be called before the
+  // connections are cut, which would look like clients that gave up. Not from a callback.
+  void Close();
 
   // How full a lane is.
   Result<queue::Depth> Depth(schema::Priority lane);

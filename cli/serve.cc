@@ -214,6 +214,10 @@ void EmbeddedServer::Drain(Deadline deadline, const std::function<bool()>& hurry
     if (hurry()) deadline = steady_clock::now();
   }
   worker_->Drain(deadline);
+  // Whoever still waits is told so: to cut the connection instead would look like a client that
+  // gave up, and cancel what was just queued again.
+  service_->Close();
+  api_->Drain(seconds(1));
   api_->Stop();
 }
 

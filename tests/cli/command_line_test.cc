@@ -1,0 +1,189 @@
+// What the program says to people: help, mistakes, and the commands that end by themselves.
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "tests/cli/forkbox_process.h"
+
+namespace forkbox::tests {
+namespace {
+
+struct Ran {
+  int code = -1;
+  std::string out;
+  std::string err;
+};
+Ran Forkbox(std::vector<std::string> args, const std::string& input = "",
+            std::vector<std::string> environment = {}) {
+  const TemporaryDirectory directory;
+  ForkboxProcess process(directory.path(), std::move(args), input, std::move(environment));
+  Ran ran;
+  ran.code = process.Wait();
+  ran.out = process.Stdout();
+  ran.err = process.Stderr();
+  return ran;
+}
+
+class Help : public ::testing::TestWithParam<const char*> {};
+TEST_P(Help, TeachesAndSucceeds) {
+  const std::string command = GetParam();
+  const Ran ran = command.empty() ? Forkbox({"--help"}) : Forkbox({command, "--help"});
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_NE(ran.out.find("Usage: forkbox"), std::string::npos);
+  EXPECT_EQ(ran.err, "");
+}
+INSTANTIATE_TEST_SUITE_P(Commands, Help,
+                         ::testing::Values("", "serve", "run", "keys", "doctor", "bench"));
+
+TEST(Program, SaysItsVersion) {
+  const Ran ran = Forkbox({"--version"});
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_EQ(ran.out.rfind("forkbox ", 0), 0U);
+}
+
+struct Mistake {
+  const char* name;
+  std::vector<std::string> args;
+  std::vector<std::string> environment;
+  const char* names;
+};
+class Mistakes : public ::testing::TestWithParam<Mistake> {};
+TEST_P(Mistakes, AreOneClearLineAndExitCode2) {
+  const Ran ran = Forkbox(GetParam().args, "", GetParam().environment);
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_EQ(ran.out, "");
+  EXPECT_EQ(std::count(ran.err.begin(), ran.err.end(), '\n'), 1) << ran.err;
+  EXPECT_NE(ran.err.find(GetParam().names), std::string::npos) << ran.err;
+  EXPECT_EQ(ran.err.find("secret"), std::string::npos);
+}
+INSTANTIATE_TEST_SUITE_P(
+    Cases, Mistakes,
+    ::testing::Values(
+        Mistake{"flag", {"serve", "--no-such-flag"}, {}, "--no-such-flag"},
+        Mistake{"command", {"sevre"}, {}, "sevre"},
+        Mistake{"slots", {"serve", "--slots", "x"}, {}, "--slots"},
+        Mistake{"variable", {"serve"}, {"FORKBOX_SLOTS=x"}, "FORKBOX_SLOTS"},
+        Mistake{"listen", {"serve", "--listen", "nowhere"}, {}, "--listen"},
+        Mistake{"broker", {"serve", "--broker", "amqp://u:secret@h"}, {}, "--broker"},
+        Mistake{"database", {"serve", "--database", "postgres://u:secret@h"}, {}, "--database"},
+        Mistake{"config", {"serve", "--config", "none.toml"}, {}, "none.toml"},
+        Mistake{"data_dir", {"serve", "--listen", "127.0.0.1:0", "--data-dir", "/usr"}, {}, "/usr"},
+        Mistake{"no_file", {"run", "none.py"}, {}, "none.py"},
+        Mistake{"no_language", {"run", "/etc/hostname"}, {}, "--language"}),
+    [](const auto& mistake) { return mistake.param.name; });
+
+TEST(PrintConfig, ShowsWhatWouldBeUsedAndStartsNothing) {
+  const Ran ran = Forkbox({"serve", "--print-config", "--data-dir", "/no/such/place"}, "",
+                          {"FORKBOX_LISTEN=[::1]:1234"});
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_NE(ran.out.find("listen = \"[::1]:1234\"\n"), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("database = \"sqlite:/no/such/place/forkbox.db\"\n"), std::string::npos);
+  EXPECT_EQ(ran.err, "");
+}
+
+// The whole life of a key; what is on the disk never contains it.
+TEST(Keys, AreMadeListedAndRevoked) {
+  const TemporaryDirectory directory;
+  const auto run = [&](std::vector<std::string> args) {
+    ForkboxProcess process(directory.path(), std::move(args));
+    const int code = process.Wait();
+    return Ran{code, process.Stdout(), process.Stderr()};
+  };
+  EXPECT_EQ(run({"keys", "list"}).code, 1) << "there is none yet";
+  const Ran created = run({"keys", "create", "--label", "ci"});
+  ASSERT_EQ(created.code, 0) << created.err;
+  const std::string key = created.out.substr(0, created.out.size() - 1);
+  ASSERT_GT(key.size(), 20U);
+  const std::filesystem::path file = directory.path() / "var/api_keys.json";
+  std::ifstream in(file);
+  const std::string stored((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  EXPECT_EQ(stored.find(key), std::string::npos);
+  struct stat info {};
+  ASSERT_EQ(::stat(file.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 077, 0U);
+
+  const Ran listed = run({"keys", "list", "--json"});
+  const auto all = nlohmann::json::parse(listed.out, nullptr, false);
+  ASSERT_TRUE(all.is_array() && all.size() == 1) << listed.out;
+  EXPECT_EQ(all[0]["label"], "ci");
+  EXPECT_EQ(listed.out.find(key), std::string::npos);
+  EXPECT_EQ(run({"keys", "revoke", "0000000000000000"}).code, 1);
+  EXPECT_EQ(run({"keys", "revoke", all[0]["id"].get<std::string>()}).code, 0);
+  EXPECT_EQ(run({"keys", "list", "--json"}).out, "[]\n");
+}
+
+struct LocalProgram {
+  const char* name;
+  const char* file;
+  const char* code;
+  std::vector<std::string> flags;
+  const char* input;
+  int exit_code;
+  const char* out;
+};
+class RunFile : public ::testing::TestWithParam<LocalProgram> {};
+TEST_P(RunFile, PrintsWhatItPrintsAndEndsAsItEnds) {
+  const TemporaryDirectory directory;
+  std::ofstream(directory.path() / GetParam().file) << GetParam().code;
+  std::vector<std::string> args{"run"};
+  args.insert(args.end(), GetParam().flags.begin(), GetParam().flags.end());
+  args.push_back(GetParam().file);
+  ForkboxProcess process(directory.path(), args, GetParam().input);
+  EXPECT_EQ(process.Wait(), GetParam().exit_code) << process.Stderr();
+  EXPECT_EQ(process.Stdout(), GetParam().out);
+}
+INSTANTIATE_TEST_SUITE_P(
+    Endings, RunFile,
+    ::testing::Values(
+        LocalProgram{"prints", "a.py", "print('hi')", {}, "", 0, "hi\n"},
+        LocalProgram{"exit_code", "a.py", "import sys; sys.exit(7)", {}, "", 7, ""},
+        LocalProgram{"exception", "a.py", "raise ValueError", {}, "", 1, ""},
+        LocalProgram{"input", "a.py", "print(input()[::-1])", {}, "abc\n", 0, "cba\n"},
+        LocalProgram{"bash", "a.sh", "echo $((6*7))", {}, "", 0, "42\n"},
+        LocalProgram{"named", "a.txt", "echo named", {"--language", "bash"}, "", 0, "named\n"},
+        LocalProgram{"signal", "a.py", "import os; os.kill(os.getpid(), 15)", {}, "", 143, ""},
+        LocalProgram{"time", "a.py", "while True: pass", {"--timeout", "1"}, "", 124, ""},
+        LocalProgram{"memory", "a.py", "x = bytearray(512 << 20)", {}, "", 137, ""},
+        LocalProgram{"unknown", "a.py", "", {"--language", "cobol"}, "", 2, ""}),
+    [](const auto& one) { return one.param.name; });
+
+TEST(RunCommand, GivesTheWholeOutcomeAsJson) {
+  const TemporaryDirectory directory;
+  std::ofstream(directory.path() / "a.py") << "print('hi')";
+  ForkboxProcess process(directory.path(), {"run", "--json", "a.py"});
+  EXPECT_EQ(process.Wait(), 0);
+  const auto outcome = nlohmann::json::parse(process.Stdout(), nullptr, false);
+  ASSERT_TRUE(outcome.is_object()) << process.Stdout();
+  EXPECT_EQ(outcome["state"], "completed");
+  EXPECT_EQ(outcome["stdout"], "hi\n");
+}
+
+TEST(Doctor, FindsThatASandboxWorksHere) {
+  const Ran ran = Forkbox({"doctor", "--json"});
+  EXPECT_EQ(ran.code, 0) << ran.out;
+  const auto report = nlohmann::json::parse(ran.out, nullptr, false);
+  ASSERT_TRUE(report.is_object());
+  EXPECT_EQ(report["sandbox"]["ok"], true);
+  EXPECT_FALSE(report["checks"].empty());
+  for (const auto& language : report["languages"]) {
+    if (language["id"] == "python") {
+      EXPECT_EQ(language["ready"], true);
+    }
+  }
+}
+
+TEST(Bench, MeasuresEveryLanguageBothWays) {
+  const Ran ran = Forkbox({"bench", "--json", "-n", "3", "--languages", "bash,python"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  const auto rows = nlohmann::json::parse(ran.out, nullptr, false);
+  ASSERT_TRUE(rows.is_array());
+  EXPECT_EQ(rows.size(), 4U);
+}
+
+}  // namespace
+}  // namespace forkbox::tests
