@@ -60,6 +60,9 @@ const char* Furnish(const CellOptions& options) {
   if (::mount("/box/tmp", "/tmp", nullptr, MS_BIND, nullptr) != 0) return "bind /tmp";
   if (::mount("/box/shm", "/dev/shm", nullptr, MS_BIND, nullptr) != 0) return "bind /dev/shm";
   if (::sethostname("forkbox", 7) != 0 || ::setdomainname("", 0) != 0) return "sethostname";
+  if (options.net_namespace >= 0) {
+    return ::setns(options.net_namespace, CLONE_NEWNET) == 0 ? nullptr : "enter the network namespace";
+  }
   // Programs talk to their own servers on 127.0.0.1; there is no other interface.
   const int socket = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   ifreq request{};
@@ -105,8 +108,9 @@ Result<Cell> MakeCell(const CellOptions& options) {
 
   int pidfd = -1;
   clone_args args{};
-  args.flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET |
-               CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
+  args.flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD |
+               CLONE_CLEAR_SIGHAND;
+  if (options.net_namespace < 0) args.flags |= CLONE_NEWNET;
   args.pidfd = reinterpret_cast<std::uintptr_t>(&pidfd);
   args.exit_signal = SIGCHLD;
   const auto pid = static_cast<pid_t>(::syscall(SYS_clone3, &args, sizeof args));

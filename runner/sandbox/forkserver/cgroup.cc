@@ -19,7 +19,7 @@
 namespace forkbox::sandbox {
 namespace {
 
-constexpr const char* kOwnPrefix = "forkbox.";
+constexpr const char* kOwnPrefix = "forkbox-cells-";
 
 bool WriteAt(int directory, const char* file, const std::string& text) {
   const UniqueFd fd(::openat(directory, file, O_WRONLY | O_CLOEXEC));

@@ -27,6 +27,7 @@
 #include "base/check.h"
 #include "runner/sandbox/forkserver/cell.h"
 #include "runner/sandbox/forkserver/cgroup.h"
+#include "runner/sandbox/forkserver/net_namespaces.h"
 #include "runner/sandbox/forkserver/root_fs.h"
 #include "runner/sandbox/forkserver/seccomp_filter.h"
 #include "runner/sandbox/protocol.h"
@@ -69,6 +70,7 @@ struct Template {
 struct LiveCell {
   Cell cell;
   CellCgroup cgroup;
+  UniqueFd net_namespace;
   UniqueFd status;  // a copy of the far end of the driver's status socket
   std::uint32_t uid_index = 0;
   std::size_t template_index = 0;
@@ -294,11 +296,18 @@ class Forkserver {
     auto cgroup = cgroups_.Create("c" + std::to_string(++cell_count_),
                                   {.memory_bytes = request.memory_bytes, .pids = request.pids});
     if (!cgroup) return Fail(cgroup.error());
+    UniqueFd net_namespace;
+    {
+      std::lock_guard lock(mutex_);
+      net_namespace = net_namespaces_.Take();
+    }
     auto cell = MakeCell({.uid = uid,
                           .init_uid = config_.uid_base,
                           .disk_bytes = request.disk_bytes,
-                          .privileged = config_.privileged});
+                          .privileged = config_.privileged,
+                          .net_namespace = net_namespace.get()});
     if (!cell) return Fail(cell.error());
+    if (!net_namespace) net_namespace = OpenNetNamespace(cell->init_pid);
     const auto abandon = [&](const std::string& why) {
       ::syscall(SYS_pidfd_send_signal, cell->init_pidfd.get(), SIGKILL, nullptr, 0);
       ::waitpid(cell->init_pid, nullptr, 0);
@@ -352,6 +361,7 @@ class Forkserver {
       live.cell = std::move(*cell);
       live.cgroup = std::move(*cgroup);
       live.status = std::move(status->theirs);
+      live.net_namespace = std::move(net_namespace);
       live.uid_index = uid_index;
       live.template_index = request.template_index;
       cells_.emplace(cell_count_, std::move(live));
@@ -434,6 +444,7 @@ class Forkserver {
     LiveCell live = std::move(found->second);
     cells_.erase(found);
     ::waitpid(live.cell.init_pid, nullptr, 0);
+    net_namespaces_.GiveBack(std::move(live.net_namespace));
     Remains remains{std::move(live.cgroup), live.uid_index};
     remains_.push_back(std::move(remains));
   }
@@ -512,6 +523,7 @@ class Forkserver {
   std::vector<Template> templates_;
   std::map<std::uint64_t, LiveCell> cells_;
   std::vector<Remains> remains_;
+  NetNamespaces net_namespaces_;
   std::deque<std::uint32_t> free_uids_;
   bool orphans_expected_ = false;
 };
