@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "queue/broker.h"
@@ -34,15 +35,16 @@ struct BrokerFactory {
 
 class BrokerContract : public testing::TestWithParam<BrokerFactory> {
  protected:
-  // Made at the first use.
+  // Made at the first use, whichever thread's that is.
   Broker& broker(BrokerLimits limits = {}) {
+    const std::lock_guard lock(mutex_);
     if (broker_ == nullptr) broker_ = GetParam().make(limits);
     return *broker_;
   }
-  void Destroy() { broker_.reset(); }
 
  private:
-  std::unique_ptr<Broker> broker_;
+  std::mutex mutex_;
+  std::unique_ptr<Broker> broker_;  // guarded by mutex_
 };
 
 // For what must come: a deadline no test should reach. For what must not: now.
