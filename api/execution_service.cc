@@ -281,7 +281,7 @@ void ExecutionService::Core::Answer(const Wait& wait, const OnDone& on_done,
   if (result) {
     metrics_.ExecutionFinished(wait.language, *result);
     const schema::Timings& t = result->timings;
-    wait.log.Info("execution.finished", {{"state", ToString(result->state)},
+    wait.log.Info("execution.answered", {{"state", ToString(result->state)},
                                          {"reason", ToString(result->reason)},
                                          {"message", result->message},
                                          {"queue_ms", Milliseconds(t.queue)},

@@ -20,14 +20,14 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 # What a fork costs grows with what is mapped, so there are several templates and each program is
 # forked from the smallest that has what it mentions (manifest.json). Every one has these:
-LIGHT = "collections dataclasses datetime functools io itertools json math operator random re string time typing"
+LIGHT = "collections functools io itertools json math operator re string time"
 # and the argument names sets of further ones.
 SETS = {
     "batteries": (
         "argparse array ast asyncio base64 bisect calendar collections.abc concurrent.futures.thread contextlib "
-        "copy csv decimal difflib enum encodings.idna errno fractions glob hashlib heapq hmac html inspect linecache "
-        "locale logging multiprocessing.context numbers pathlib pickle platform pprint queue secrets select shutil "
-        "signal socket statistics struct subprocess tempfile textwrap threading timeit traceback unicodedata "
+        "copy csv dataclasses datetime decimal difflib enum encodings.idna errno fractions glob hashlib heapq hmac html inspect linecache "
+        "locale logging multiprocessing.context numbers pathlib pickle platform pprint queue random secrets select shutil "
+        "signal socket statistics struct subprocess tempfile textwrap threading timeit traceback typing unicodedata "
         "urllib.parse uuid warnings weakref zlib zoneinfo"
     ),
     "numpy": "numpy",

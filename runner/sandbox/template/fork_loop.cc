@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -18,8 +17,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <span>
 
 #include "runner/sandbox/protocol.h"
 #include "runner/sandbox/template/isolation.h"
@@ -29,8 +26,6 @@
 namespace forkbox::sandbox {
 namespace {
 
-// Beyond this a program needs only a part of a runtime's code (node has 50 MB of it).
-constexpr std::size_t kMaxMappedText = 8U << 20;
 constexpr std::size_t kMaxTemplateFds = kTplFixedCount + kMaxCgroups;
 
 [[noreturn]] void Die(const char* what) {
@@ -76,37 +71,12 @@ void Reap(Child* child) {
   ::close(child->status_fd);
 }
 
-// The executable mappings of files. A fork does not copy their page tables, so that each child would
-// take a page fault for every few pages of the runtime's code that it runs (fork(2) of file-backed
-// memory); mapping them with one call is several times cheaper.
-std::vector<std::span<char>> TextMappings() {
-  std::vector<std::span<char>> mappings;
-  std::ifstream maps("/proc/self/maps");
-  for (std::string line; std::getline(maps, line);) {
-    unsigned long from = 0;
-    unsigned long to = 0;
-    char flags[5] = {};
-    if (std::sscanf(line.c_str(), "%lx-%lx %4s", &from, &to, flags) != 3) continue;
-    if (std::string_view(flags) != "r-xp" || line.find('/') == std::string::npos) continue;
-    mappings.emplace_back(reinterpret_cast<char*>(from), to - from);
-  }
-  return mappings;
-}
-
-void MapText(const std::vector<std::span<char>>& mappings) {
-  for (const auto& mapping : mappings) {
-    if (mapping.size() > kMaxMappedText) continue;
-    ::madvise(mapping.data(), mapping.size(), MADV_POPULATE_READ);  // Linux 5.14; else as before
-  }
-}
-
 }  // namespace
 
 int ServeForks(const ForkHooks& hooks) {
   std::vector<sock_filter> program = LoadFilter();
   const sock_fprog filter{static_cast<unsigned short>(program.size()), program.data()};
   if (!TrimTemplatePrivileges()) Die("drop privileges");
-  const auto text = TextMappings();
   const TemplateReady ready{.pid = ::getpid()};
   if (!SendPacket(kTemplateControlFd, &ready, sizeof ready)) Die("forkserver");
 
@@ -155,7 +125,6 @@ int ServeForks(const ForkHooks& hooks) {
       }
     }
     if (pid == 0) {
-      MapText(text);
       if (hooks.after_fork_child) hooks.after_fork_child();
       const IsolationFailure isolation = EnterCell(request, fds.data(), fd_count, filter);
       if (isolation.stage != Stage::kNone) {
