@@ -141,11 +141,14 @@ void ForkserverClient::Listen() {
     std::size_t fd_count = fds.size();
     const ssize_t size =
         RecvPacket(control_.get(), &message, sizeof message, fds.data(), &fd_count);
-    if (size < 0 && (errno == EMSGSIZE || errno == EMFILE)) continue;  // its requester times out
+    // Our descriptors ran out: the message is whole, what came with it is closed, and the fork with
+    // it. Its requester hears of it now.
+    const bool lost_fds = size < 0 && errno == EMSGSIZE;
+    if (lost_fds) message.error = EMFILE;
     std::vector<UniqueFd> owned;
     for (std::size_t i = 0; i < fd_count; ++i) owned.emplace_back(fds[i]);
     std::lock_guard lock(mutex_);
-    if (size <= 0) {
+    if (size <= 0 && !lost_fds) {
       gone_ = true;
       for (auto& state : templates_) state = {false, true, "the forkserver is gone"};
       changed_.notify_all();
@@ -210,6 +213,9 @@ Result<ReadyFork> ForkserverClient::Fork(std::size_t template_index, const schem
     waiting_.erase(request.request_id);
   }
   if (!answer.answered) return Fail(ErrorCode::kUnavailable, "the forkserver does not answer");
+  if (answer.message.error == EMFILE) {
+    return Fail(ErrorCode::kUnavailable, "descriptors ran out (RLIMIT_NOFILE)");
+  }
   if (answer.message.error != 0) return Fail(ErrorCode::kUnavailable, Text(answer.message));
   if (answer.fds.size() != kForkedFdCount) {
     return Fail(ErrorCode::kUnavailable, "the forkserver's answer is malformed");

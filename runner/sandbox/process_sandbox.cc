@@ -32,6 +32,10 @@ using schema::Reason;
 // How long a killed cell may take to be gone before we stop waiting for its last words.
 constexpr milliseconds kBurialTime{5000};
 
+// A pipe holds 64 KiB unless it was made larger. What is left after this many reads is read once
+// nobody can write any more.
+constexpr int kMaxLastReads = 16;
+
 microseconds Since(steady_clock::time_point start) {
   return std::chrono::duration_cast<microseconds>(steady_clock::now() - start);
 }
@@ -246,11 +250,11 @@ class Running {
   }
 
   // The program has ended; what it wrote is in the pipes. Whoever of its children still holds them
-  // open is not waited for but killed.
+  // open is not waited for but killed, and what those go on writing is not read to its end.
   void Drain() {
-    while (out_.Pump()) {
-    }
-    while (err_.Pump()) {
+    for (Capture* capture : {&out_, &err_}) {
+      for (int reads = 0; reads < kMaxLastReads && capture->Pump(); ++reads) {
+      }
     }
     if (!out_.open() && !err_.open()) return;
     KillCell();

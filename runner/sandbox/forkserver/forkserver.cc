@@ -177,7 +177,9 @@ class Forkserver {
     sigset_t none;
     ::sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
-    ::signal(SIGPIPE, SIG_DFL);  // an ignored signal stays ignored over exec, down to the program
+    // An ignored signal stays ignored over exec, down to the program: SIGPIPE is by us, SIGHUP and
+    // others are where the driver was started by nohup or a job scheduler.
+    for (int number = 1; number < NSIG; ++number) ::signal(number, SIG_DFL);
     const int null_fd = ::open("/dev/null", O_RDWR | O_CLOEXEC);
     // High copies first, so that no dup2 below overwrites what a later one needs.
     const int control_high = ::fcntl(control_fd, F_DUPFD_CLOEXEC, 100);
@@ -319,6 +321,10 @@ class Forkserver {
     auto out = MakePipe();
     auto err = MakePipe();
     if (!status || !channel || !in || !out || !err) return abandon("descriptors ran out");
+    // Else a program could not open its own /dev/stdout.
+    for (const UniqueFd* pipe : {&in->ours, &out->theirs, &err->theirs}) {
+      if (uid != 0) (void)!::fchown(pipe->get(), uid, uid);
+    }
 
     TemplateFork fork;
     fork.uid = uid;
@@ -367,6 +373,8 @@ class Forkserver {
       cells_.emplace(cell_count_, std::move(live));
       // Told under the lock: once the reaper may close the descriptors they must be on their way.
       Tell(reply, to_driver);
+      CellCgroup& kept = cells_.at(cell_count_).cgroup;
+      for (UniqueFd* fd : {&kept.cpu_usage, &kept.memory_peak, &kept.memory_events}) fd->Reset();
     }
     Wake();
     return {};

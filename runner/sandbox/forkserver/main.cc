@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,6 +28,12 @@ int main() {
   UniqueFd control(kControlFd);
   ::fcntl(control.get(), F_SETFD, FD_CLOEXEC);
   ::signal(SIGPIPE, SIG_IGN);
+  // A few descriptors for each cell; programs get their own limit.
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &files);
+  }
   ::umask(022);
   std::vector<char> packet(kMaxConfigBytes);
   const ssize_t size = RecvPacket(control.get(), packet.data(), packet.size(), nullptr, nullptr);

@@ -69,10 +69,12 @@ bool Deny(scmp_filter_ctx context, int error, const char* name) {
 }
 
 bool AddArgumentRules(scmp_filter_ctx context) {
-  // clone() may make threads and processes, not namespaces.
+  // clone() may make threads and processes, not namespaces; and no siblings: the parent of a job is
+  // the template, outside of the cell, which would never wait for a child that it has not made, and
+  // a pid namespace does not end before all of its dead are waited for.
   for (const std::uint64_t flag :
        {CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID,
-        CLONE_NEWNET}) {
+        CLONE_NEWNET, CLONE_PARENT}) {
     const auto mask = static_cast<scmp_datum_t>(static_cast<std::uint32_t>(flag));
     if (seccomp_rule_add(context, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
                          SCMP_A0(SCMP_CMP_MASKED_EQ, mask, mask)) != 0) {
@@ -91,10 +93,15 @@ bool AddArgumentRules(scmp_filter_ctx context) {
     if (!refuse_family(SCMP_CMP_EQ, family)) return false;
   }
   if (!refuse_family(SCMP_CMP_GT, AF_INET6)) return false;
-  // TIOCSTI and TIOCLINUX type into somebody's terminal.
-  for (const unsigned long request : {0x5412UL, 0x541CUL}) {
+  // No other family has pairs, but asking for one loads its module all the same.
+  if (seccomp_rule_add(context, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socketpair), 1,
+                       SCMP_A0(SCMP_CMP_NE, AF_UNIX)) != 0) {
+    return false;
+  }
+  // TIOCSTI and TIOCLINUX type into somebody's terminal. The kernel looks at the low half only.
+  for (const std::uint64_t request : {0x5412UL, 0x541CUL}) {
     if (seccomp_rule_add(context, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1,
-                         SCMP_A1_32(SCMP_CMP_EQ, request)) != 0) {
+                         SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffUL, request)) != 0) {
       return false;
     }
   }

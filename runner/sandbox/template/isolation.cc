@@ -87,8 +87,9 @@ IsolationFailure EnterCell(const TemplateFork& request, const int* fds, std::siz
 
   // setsid() made a session; limits are hard, so they cannot be raised again.
   // Not RLIMIT_AS: runtimes reserve address space by the gigabyte. Not RLIMIT_FSIZE: it kills where
-  // the private disk's own size gives an error that programs understand.
-  if (!Limit(RLIMIT_NPROC, request.pids) || !Limit(RLIMIT_NOFILE, 1024) || !Limit(RLIMIT_CORE, 0) ||
+  // the private disk's own size gives an error that programs understand. A core limit of 1, not 0:
+  // the host's core handler, if core_pattern names one, would be started for 0 (core(5)).
+  if (!Limit(RLIMIT_NPROC, request.pids) || !Limit(RLIMIT_NOFILE, 1024) || !Limit(RLIMIT_CORE, 1) ||
       !Limit(RLIMIT_MEMLOCK, 1U << 20) || !Limit(RLIMIT_MSGQUEUE, 0) ||
       !Limit(RLIMIT_SIGPENDING, 1024) || !Limit(RLIMIT_RTPRIO, 0) || !Limit(RLIMIT_NICE, 0)) {
     return failed(Stage::kRlimits);
