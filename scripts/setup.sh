@@ -34,6 +34,10 @@ if ! command -v dpkg-query >/dev/null; then
 fi
 # shellcheck disable=SC2086
 needed=$(missing $packages)
+# A fetch that has still to be done asks apt, whose lists may never have been loaded (images).
+if [ -z "$needed" ] && [ "$(id -u)" = 0 ] && [ ! -e .deps/valijson ]; then
+  apt-get update -qq
+fi
 if [ -n "$needed" ]; then
   if [ "$(id -u)" != 0 ]; then
     echo "setup: these packages are missing, and installing them needs root:" >&2
