@@ -358,6 +358,17 @@ TEST_F(NodeBehaviour, ExitKeepsWhatWasWritten) {
   EXPECT_EQ(outcome.stderr_text.size(), 3'000'000U);
 }
 
+// V8 remembers thread ids, and the main thread went on with the one it had in the template, a small
+// number. When a new thread of the child was given that number, the two took each other's locks
+// and one run in ten died in a collection: "Check failed: old_state.IsParked()".
+TEST_F(NodeBehaviour, ThreadsOfAChildNeverTakeEachOthersLocks) {
+  const std::string code = ReadFile(fs::path(FORKBOX_NODE_PROGRAMS) / "garbage_collection.js");
+  for (int i = 0; i < 20; ++i) {
+    const schema::Outcome outcome = RunCode(code);
+    ASSERT_EQ(outcome.stdout_text, "2 200000 100\n") << "run " << i << ": " << outcome.stderr_text;
+  }
+}
+
 // The limit on processes must not stop collections and compilations: they run on the main thread.
 TEST_F(NodeBehaviour, WorksWithoutThreads) {
   schema::Source source;

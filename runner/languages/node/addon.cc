@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,6 +33,7 @@
 #include "runner/languages/node/platform_patch.h"
 #include "runner/languages/node/randomness.h"
 #include "runner/languages/node/start_environment.h"
+#include "runner/languages/node/thread_id.h"
 #include "runner/sandbox/template/fork_loop.h"
 
 namespace forkbox::javascript {
@@ -56,6 +58,7 @@ struct Template {
   node::Environment* environment = nullptr;
   node::MultiIsolatePlatform* platform = nullptr;
   std::optional<Randomness> randomness;
+  std::optional<ThreadId> thread_id;
 
   v8::Global<Context> context;
   v8::Global<Function> prepare;   // prepare(pid, fileName, args)
@@ -106,12 +109,18 @@ void CheckHost(const FunctionCallbackInfo<Value>& info) {
   if (std::string(NODE_VERSION) != *v8::String::Utf8Value(isolate, info[0])) {
     return Throw(isolate, std::string("built for node ") + NODE_VERSION);
   }
+  if (::dlsym(RTLD_DEFAULT, "forkbox_keeps_mappings") == nullptr) {
+    return Throw(isolate, "started without libforkbox_node_preload.so");
+  }
   if (auto prepared = PlatformPatch::Prepare(*state->platform); !prepared) {
     return Throw(isolate, prepared.error().message);
   }
   auto randomness = Randomness::Find(*isolate);
   if (!randomness) return Throw(isolate, randomness.error().message);
   state->randomness = *randomness;
+  auto thread_id = ThreadId::Find();
+  if (!thread_id) return Throw(isolate, thread_id.error().message);
+  state->thread_id = *thread_id;
   the_template = state.release();
 }
 
@@ -233,6 +242,7 @@ void Prepare(const sandbox::ChildJob& job) {
 // In the child, inside its cell: from a copy of the template to a program that runs.
 void BecomeJob(int channel) {
   Isolate* const isolate = the_template->isolate;
+  the_template->thread_id->Renew();
   PlatformPatch::Apply();
   if (!the_template->randomness->Reseed()) FailChild("reseed");
   node::SetProcessExitHandler(the_template->environment,

@@ -16,5 +16,8 @@ int madvise(void* address, size_t size, int advice) {
   return (int)syscall(SYS_madvise, address, size, advice);
 }
 
+/* The addon looks for this name: without the preload nothing that it forks would live. */
+const int forkbox_keeps_mappings = 1;
+
 /* Neither jobs nor what they start should know. */
 __attribute__((constructor)) static void ForgetPreload(void) { unsetenv("LD_PRELOAD"); }

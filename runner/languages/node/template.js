@@ -31,7 +31,8 @@ const kWarmUpRounds = 10;
 const kMainScript = 'internal/main/run_main_module';
 
 function fail(error) {
-  fs.writeSync(2, `node template: ${error?.message ?? error}\n`);
+  const [reason] = String(error?.message ?? error).split('\n');
+  fs.writeSync(2, `node template: ${reason}\n`);
   process.reallyExit(1);
 }
 
