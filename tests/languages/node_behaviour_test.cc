@@ -1,7 +1,7 @@
 // A forked copy of a warm node is `node main.js`: every program of node/ runs in a sandbox and in
 // the stock binary, and stdout, stderr and the way it ends are the same, to the last stack frame.
-#include <gtest/gtest.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -320,16 +320,20 @@ INSTANTIATE_TEST_SUITE_P(
                         {},
                         "console.log(Object.keys(process.env).filter((k) => /^LD_|^NODE/.test(k)))",
                         "[]\n"},
-        EnvironmentCase{"a_variable", {{"WORD", "v\xC3\xA4lue"}}, "console.log(process.env.WORD)",
+        EnvironmentCase{"a_variable",
+                        {{"WORD", "v\xC3\xA4lue"}},
+                        "console.log(process.env.WORD)",
                         "v\xC3\xA4lue\n"},
         EnvironmentCase{"no_certificates_of_the_host",
                         {{"NODE_EXTRA_CA_CERTS", "/etc/ssl/certs/ca-certificates.crt"}},
                         "console.log(process.env.NODE_EXTRA_CA_CERTS)",
                         "undefined\n"},
-        EnvironmentCase{"time_zone", {{"TZ", "Asia/Tokyo"}}, "console.log(new Date(0).getHours())",
-                        "9\n"},
-        EnvironmentCase{"module_path", {{"NODE_PATH", "/box/work/modules"}},
-                        "console.log(require('own'))", "found\n"},
+        EnvironmentCase{
+            "time_zone", {{"TZ", "Asia/Tokyo"}}, "console.log(new Date(0).getHours())", "9\n"},
+        EnvironmentCase{"module_path",
+                        {{"NODE_PATH", "/box/work/modules"}},
+                        "console.log(require('own'))",
+                        "found\n"},
         // What only a start of Node reads brings a real start.
         EnvironmentCase{"start_options",
                         {{"NODE_OPTIONS", "--expose-gc"}},
@@ -344,15 +348,16 @@ INSTANTIATE_TEST_SUITE_P(
 // V8's memory reducer would run a full collection in every fork of a template some seconds old,
 // and clocks would tell the template's age.
 TEST_F(NodeBehaviour, AnOldTemplateMakesYoungPrograms) {
-  const schema::Outcome outcome = RunCode(
-      "setTimeout(() => console.log(process.uptime() < 20, performance.now() < 20000), 5)");
+  const schema::Outcome outcome =
+      RunCode("setTimeout(() => console.log(process.uptime() < 20, performance.now() < 20000), 5)");
   EXPECT_EQ(outcome.stdout_text, "true true\n");
 }
 
 // Nothing is lost by leaving at once: output is written when it is said.
 TEST_F(NodeBehaviour, ExitKeepsWhatWasWritten) {
   const schema::Outcome outcome = RunCode(
-      "process.stdout.write('x'.repeat(5e6)); process.stderr.write('y'.repeat(3e6)); process.exit(6)");
+      "process.stdout.write('x'.repeat(5e6)); process.stderr.write('y'.repeat(3e6)); "
+      "process.exit(6)");
   EXPECT_EQ(outcome.exit_code, 6);
   EXPECT_EQ(outcome.stdout_text.size(), 5'000'000U);
   EXPECT_EQ(outcome.stderr_text.size(), 3'000'000U);

@@ -3,15 +3,14 @@
 //
 // Everything that depends on how this node was built is looked up by checkHost(), which throws if
 // anything differs: the template then ends, and the language runs without one.
-#include <node.h>
-#include <node_version.h>
-#include <uv.h>
-
 #include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <node.h>
+#include <node_version.h>
 #include <time.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include <array>
 #include <cerrno>
@@ -64,8 +63,8 @@ struct Template {
   v8::Global<Function> prepare;   // prepare(pid, fileName, args)
   v8::Global<Function> run_main;  // what node itself does with the main file
   std::string node_path;
-  uv_idle_t turn{};    // see ServeForks()
-  int exit_code = 0;   // of a program that ends by itself
+  uv_idle_t turn{};   // see ServeForks()
+  int exit_code = 0;  // of a program that ends by itself
 
   std::array<int, 2> saved_output{-1, -1};
   int captured = -1;
@@ -73,8 +72,8 @@ struct Template {
 Template* the_template = nullptr;
 
 void Throw(Isolate* isolate, const std::string& message) {
-  isolate->ThrowException(v8::Exception::Error(
-      v8::String::NewFromUtf8(isolate, message.c_str()).ToLocalChecked()));
+  isolate->ThrowException(
+      v8::Exception::Error(v8::String::NewFromUtf8(isolate, message.c_str()).ToLocalChecked()));
 }
 
 Local<v8::String> Utf8(Isolate* isolate, const std::string& text) {
@@ -161,7 +160,8 @@ void DrainTasks(const FunctionCallbackInfo<Value>& /*info*/) {
 }
 
 void SetExitCode(const FunctionCallbackInfo<Value>& info) {
-  the_template->exit_code = info[0]->Int32Value(info.GetIsolate()->GetCurrentContext()).FromMaybe(0);
+  the_template->exit_code =
+      info[0]->Int32Value(info.GetIsolate()->GetCurrentContext()).FromMaybe(0);
 }
 
 // Processor time used so far by every other thread of this process.
@@ -227,9 +227,9 @@ void Prepare(const sandbox::ChildJob& job) {
   const Local<Context> context = isolate->GetCurrentContext();
   std::vector<Local<Value>> args;
   for (const std::string& arg : job.args) args.push_back(Utf8(isolate, arg));
-  std::array<Local<Value>, 3> parameters{
-      v8::Integer::New(isolate, ::getpid()), Utf8(isolate, job.file_name),
-      v8::Array::New(isolate, args.data(), args.size())};
+  std::array<Local<Value>, 3> parameters{v8::Integer::New(isolate, ::getpid()),
+                                         Utf8(isolate, job.file_name),
+                                         v8::Array::New(isolate, args.data(), args.size())};
   const v8::TryCatch failed(isolate);
   if (the_template->prepare.Get(isolate)
           ->Call(context, v8::Undefined(isolate), parameters.size(), parameters.data())

@@ -67,11 +67,10 @@ Result<Randomness> Randomness::Find(v8::Isolate& isolate) {
   // The same object may be pointed to from several fields.
   std::sort(candidates.begin(), candidates.end(),
             [](const Candidate& a, const Candidate& b) { return a.address < b.address; });
-  candidates.erase(std::unique(candidates.begin(), candidates.end(),
-                               [](const Candidate& a, const Candidate& b) {
-                                 return a.address == b.address;
-                               }),
-                   candidates.end());
+  candidates.erase(
+      std::unique(candidates.begin(), candidates.end(),
+                  [](const Candidate& a, const Candidate& b) { return a.address == b.address; }),
+      candidates.end());
 
   // A new object's identity hash is drawn from the generator.
   {

@@ -20,7 +20,8 @@ TEST_P(StartEnvironmentTest, KnowsWhatOnlyTheStartReads) {
 INSTANTIATE_TEST_SUITE_P(
     Variables, StartEnvironmentTest,
     testing::Values(Case{"nothing", {}, false},
-                    Case{"ordinary", {{"PATH", "/bin"}, {"NODE_ENV", "test"}, {"TZ", "UTC"}}, false},
+                    Case{
+                        "ordinary", {{"PATH", "/bin"}, {"NODE_ENV", "test"}, {"TZ", "UTC"}}, false},
                     Case{"options", {{"PATH", "/bin"}, {"NODE_OPTIONS", "--no-warnings"}}, true},
                     Case{"debug", {{"NODE_DEBUG", "fs"}}, true},
                     Case{"preload", {{"LD_PRELOAD", "./own.so"}}, true},

@@ -68,8 +68,8 @@ void TaskThreads::RunFirst(std::unique_lock<std::mutex>& lock) {
   const auto queue = std::find_if(queues_.rbegin(), queues_.rend(),
                                   [](const auto& candidate) { return !candidate.empty(); });
   const bool blocking =
-      queue == queues_.rbegin() + (queues_.size() - 1 -
-                                   static_cast<std::size_t>(v8::TaskPriority::kUserBlocking));
+      queue == queues_.rbegin() +
+                   (queues_.size() - 1 - static_cast<std::size_t>(v8::TaskPriority::kUserBlocking));
   std::unique_ptr<v8::Task> task = std::move(queue->front());
   queue->pop_front();
   lock.unlock();
@@ -107,9 +107,9 @@ void TaskThreads::ThreadMain() {
     if (delayed_.empty()) {
       work_.wait(lock);
     } else {
-      const auto next = std::min_element(
-          delayed_.begin(), delayed_.end(),
-          [](const Delayed& a, const Delayed& b) { return a.due < b.due; });
+      const auto next =
+          std::min_element(delayed_.begin(), delayed_.end(),
+                           [](const Delayed& a, const Delayed& b) { return a.due < b.due; });
       const Clock::time_point due = next->due;  // `next` may move while we wait
       work_.wait_until(lock, due);
     }

@@ -58,8 +58,8 @@ class TaskThreads {
 
   const std::size_t max_threads_;
   std::mutex mutex_;
-  std::condition_variable work_;  // something was queued
-  std::condition_variable done_;  // blocking_ fell to zero
+  std::condition_variable work_;                                 // something was queued
+  std::condition_variable done_;                                 // blocking_ fell to zero
   std::array<std::deque<std::unique_ptr<v8::Task>>, 3> queues_;  // by priority, lowest first
   std::vector<Delayed> delayed_;
   std::size_t blocking_ = 0;  // user-blocking tasks queued or running

@@ -50,7 +50,8 @@ function compileRunMain() {
   const receiver = 'Module.';
   const code = '\n'.repeat(Math.max(line, 0)) + ' '.repeat(Math.max(column - receiver.length, 0)) +
       `${receiver}runMain(process.argv[1]);`;
-  const compiled = vm.compileFunction(code, ['Module', 'process'], { filename: `node:${kMainScript}` });
+  const compiled = vm.compileFunction(code, ['Module', 'process'],
+                                      { filename: `node:${kMainScript}` });
   return compiled.bind(undefined, Module, process);
 }
 
