@@ -9,6 +9,10 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <csignal>
+#include <cstdio>
+#include <string_view>
+
 #include "runner/sandbox/template/fork_loop.h"
 
 namespace {
@@ -75,8 +79,49 @@ int ExitCodeOf(PyObject* value) {
   return 1;
 }
 
-// execute(source: bytes, path: str, namespace: dict) -> exit code. Uncaught exceptions are printed
-// here, where no frame of ours is between the program and its traceback.
+// While it lives the program's frames are the only ones: inspect.stack(), sys._getframe() and the
+// recursion limit are as under `python3 main.py`. The fields are public but change with versions;
+// where they are not known the template's two frames are seen below the program's.
+class OwnStack {
+ public:
+#if PY_VERSION_HEX >= 0x030B0000 && PY_VERSION_HEX < 0x030C0000
+  OwnStack()
+      : thread_(PyThreadState_Get()),
+        frame_(thread_->cframe->current_frame),
+        depth_(thread_->recursion_limit - thread_->recursion_remaining) {
+    thread_->cframe->current_frame = nullptr;
+    thread_->recursion_remaining += depth_;
+  }
+  ~OwnStack() {
+    thread_->cframe->current_frame = frame_;
+    thread_->recursion_remaining -= depth_;
+  }
+
+ private:
+  PyThreadState* thread_;
+  _PyInterpreterFrame* frame_;
+  int depth_;
+#else
+  OwnStack() {}   // NOLINT: not trivial, so that an unused object is no warning
+  ~OwnStack() {}  // NOLINT
+#endif
+  OwnStack(const OwnStack&) = delete;
+  OwnStack& operator=(const OwnStack&) = delete;
+};
+
+// What does not compile from memory is run from its file: the interpreter then says of bad bytes
+// exactly what it always says.
+PyObject* RunFile(PyObject* path, PyObject* space) {
+  const char* name = PyUnicode_AsUTF8(path);
+  std::FILE* file = name != nullptr ? std::fopen(name, "rb") : nullptr;
+  if (file == nullptr) return nullptr;  // with the error of the compilation
+  PyErr_Clear();
+  return PyRun_FileExFlags(file, name, Py_file_input, space, space, 1, nullptr);
+}
+
+// execute(source: bytes, path: str, namespace: dict) -> exit code, or -SIGINT for a program that
+// ended by KeyboardInterrupt. Uncaught exceptions are printed here, where no frame of ours is
+// between the program and its traceback.
 PyObject* Execute(PyObject* /*module*/, PyObject* arguments) {
   PyObject* source = nullptr;
   PyObject* path = nullptr;
@@ -86,15 +131,18 @@ PyObject* Execute(PyObject* /*module*/, PyObject* arguments) {
   if (builtins == nullptr) return nullptr;
   PyObject* code = PyObject_CallMethod(builtins, "compile", "OOsiO", source, path, "exec", 0, Py_True);
   Py_DECREF(builtins);
-  PyObject* result = code != nullptr ? PyEval_EvalCode(code, space, space) : nullptr;
+  const OwnStack own_stack;
+  PyObject* result =
+      code != nullptr ? PyEval_EvalCode(code, space, space) : RunFile(path, space);
   Py_XDECREF(code);
   if (result != nullptr) {
     Py_DECREF(result);
     return PyLong_FromLong(0);
   }
   if (!PyErr_ExceptionMatches(PyExc_SystemExit)) {
+    const bool interrupted = PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) != 0;
     PyErr_Print();
-    return PyLong_FromLong(1);
+    return PyLong_FromLong(interrupted ? -SIGINT : 1);
   }
   PyObject* type = nullptr;
   PyObject* value = nullptr;
@@ -108,10 +156,42 @@ PyObject* Execute(PyObject* /*module*/, PyObject* arguments) {
   return PyLong_FromLong(exit_code);
 }
 
+// True for a stream that there is and that is open.
+bool IsOpen(PyObject* stream) {
+  if (stream == nullptr || stream == Py_None) return false;
+  PyObject* closed = PyObject_GetAttrString(stream, "closed");
+  const int is_closed = closed != nullptr ? PyObject_IsTrue(closed) : 0;
+  Py_XDECREF(closed);
+  PyErr_Clear();
+  return is_closed <= 0;
+}
+
+// flush_streams(report: bool) -> bool. As the interpreter flushes them when it ends: what goes wrong
+// with stdout is said on stderr and makes the exit code 120.
+PyObject* FlushStreams(PyObject* /*module*/, PyObject* report) {
+  const OwnStack own_stack;
+  bool good = true;
+  for (const char* name : {"stdout", "stderr"}) {
+    PyObject* stream = PySys_GetObject(name);  // borrowed
+    if (!IsOpen(stream)) continue;
+    Py_INCREF(stream);
+    PyObject* flushed = PyObject_CallMethod(stream, "flush", nullptr);
+    if (flushed == nullptr) {
+      good = false;
+      if (report == Py_True && std::string_view(name) == "stdout") PyErr_WriteUnraisable(stream);
+      PyErr_Clear();
+    }
+    Py_XDECREF(flushed);
+    Py_DECREF(stream);
+  }
+  return PyBool_FromLong(good ? 1 : 0);
+}
+
 PyMethodDef methods[] = {
     {"serve", Serve, METH_NOARGS, "Be a template; return the channel in each child."},
     {"receive", Receive, METH_O, "Wait for the child's job."},
     {"execute", Execute, METH_VARARGS, "Run a program's source; return its exit code."},
+    {"flush_streams", FlushStreams, METH_O, "Flush stdout and stderr; False if that failed."},
     {nullptr, nullptr, 0, nullptr}};
 PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_forkbox", nullptr, -1, methods,
                           nullptr,               nullptr,    nullptr, nullptr};

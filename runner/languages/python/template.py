@@ -6,6 +6,7 @@ import sys
 
 # ---- once, in the template -------------------------------------------------------------------
 
+import _weakref
 import atexit
 import gc
 import importlib.machinery
@@ -14,6 +15,7 @@ import io
 import os
 import threading
 import types
+from _signal import signal
 
 WORK = "/box/work"
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -68,6 +70,10 @@ def open_streams():
     sys.stderr = sys.__stderr__ = io.TextIOWrapper(
         open(2, "wb", closefd=False), encoding=encoding, errors="backslashreplace", line_buffering=True
     )
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        stream.mode = mode
+        stream.buffer.raw.name = f"<{name}>"
 
 
 def rehearse(forkbox):
@@ -86,6 +92,7 @@ preload(sys.argv[1:])
 open_streams()
 rehearse(forkbox)
 numpy_random = sys.modules.get("numpy.random")
+multiprocessing_process = sys.modules.get("multiprocessing.process")
 shutdown_threads = threading._shutdown
 run_atexit = atexit._run_exitfuncs
 gc.collect()
@@ -97,6 +104,8 @@ channel = forkbox.serve()
 
 if numpy_random is not None:
     numpy_random.seed()  # `random` reseeds itself after a fork; numpy does not
+if multiprocessing_process is not None:
+    multiprocessing_process.current_process().authkey = os.urandom(32)
 sys.path[0] = WORK
 # The first writes to shared pages are the dear part of a run: have them behind us.
 rehearse(forkbox)
@@ -126,14 +135,6 @@ def new_main(path):
     return main
 
 
-def close_stream(stream):
-    try:
-        stream.flush()
-        return True
-    except BaseException:
-        return False
-
-
 def clear_module(module):
     """As the interpreter empties a module when it ends: private names first, so that __del__ of
     what remains still finds the public ones."""
@@ -150,17 +151,25 @@ def run(source, file_name, args, env):
     sys.argv = [path] + [os.fsdecode(arg) for arg in args]
     main = new_main(path)
     sys.modules["__main__"] = main
+    if "__mp_main__" in sys.modules:  # the alias by which spawned children name this module
+        sys.modules["__mp_main__"] = main
     code = forkbox.execute(source, path, main.__dict__)
     # What Py_FinalizeEx does that a program can notice.
     shutdown_threads()
     run_atexit()
-    flushed = close_stream(sys.stdout)
-    close_stream(sys.stderr)
-    clear_module(main)
-    del main
-    gc.collect()
-    flushed = close_stream(sys.stdout) and flushed
-    close_stream(sys.stderr)
+    flushed = forkbox.flush_streams(True)
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    kept = _weakref.ref(main)
+    sys.modules.pop("__mp_main__", None)
+    del sys.modules["__main__"], main
+    gc.collect()  # most programs die here, with their globals still whole for every __del__
+    if kept() is not None:
+        clear_module(kept())
+        gc.collect()
+    forkbox.flush_streams(False)
+    if code < 0:
+        signal(-code, 0)  # SIG_DFL
+        os.kill(os.getpid(), -code)
     os._exit(code if flushed else 120)
 
 
