@@ -3,8 +3,9 @@
 // Making one costs more than everything else of a cell together, and so does the kernel's work of
 // taking it down. Most programs never touch theirs. One is kept for the next cell only if it can
 // be shown that nothing happened in it: no socket is left in it (nor a connection in TIME_WAIT),
-// and not one packet ever went over its loopback. Nothing in it can be configured by a program,
-// which has no capabilities and a read-only /proc. Everything else is thrown away.
+// and everything the kernel counts of it, down to a connect() that went nowhere, is as in one that
+// nobody was ever in. Nothing in it can be configured by a program, which has no capabilities and a
+// read-only /proc. Everything else is thrown away.
 //
 // One thread at a time.
 #pragma once
@@ -21,6 +22,7 @@ namespace forkbox::sandbox {
 
 class NetNamespaces {
  public:
+  // In a network namespace of the caller's own.
   NetNamespaces();
 
   // One with its loopback up, or an invalid descriptor: then the cell makes its own.
@@ -30,7 +32,8 @@ class NetNamespaces {
   void GiveBack(UniqueFd net_namespace);
 
  private:
-  UniqueFd own_;  // where the calling thread returns to after a look
+  UniqueFd own_;  // where the calling thread returns to after a look: empty and unused itself
+  std::string traces_of_none_;
   std::vector<UniqueFd> kept_;
 };
 
