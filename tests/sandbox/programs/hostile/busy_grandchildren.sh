@@ -1,0 +1,2 @@
+# Each process is short; only their sum is much.
+while :; do /bin/true; done

@@ -1,0 +1,5 @@
+import os, time
+if os.fork() == 0:
+    time.sleep(1000)
+print("parent done", flush=True)
+os._exit(0)

@@ -1,0 +1,3 @@
+value = 42
+if __name__ == "__main__":
+    print("inner as main")

@@ -1,0 +1,3 @@
+print("crlf")
+print("""a
+b""")

@@ -1,0 +1,2 @@
+"""The doc string."""
+print(__doc__)

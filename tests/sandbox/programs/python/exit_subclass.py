@@ -1,0 +1,5 @@
+class Mine(SystemExit):
+    code = 9
+
+
+raise Mine("ignored")
