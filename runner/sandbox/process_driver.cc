@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <set>
 
@@ -63,6 +64,19 @@ Result<std::unique_ptr<ProcessDriver>> ProcessDriver::Start(ProcessDriverOptions
     language.status.default_limits = manifest.limits;
     language.template_index = kExecTemplate;
     language.plan.file_name = manifest.file_name;
+    std::vector<BindSpec> binds;
+    for (const languages::Bind& bind : manifest.binds) {
+      binds.push_back({Absolute(bind.source, chosen.runtime_dir), bind.target});
+      if (std::filesystem::exists(binds.back().source)) continue;
+      language.installed = false;
+      language.status.reason = "not installed: " + binds.back().source + " is missing";
+    }
+    if (!language.installed) {
+      language.manifest = std::move(manifest);
+      driver->languages_.push_back(std::move(language));
+      continue;
+    }
+    config.binds.insert(config.binds.end(), binds.begin(), binds.end());
     language.plan.env = CommonEnvironment();
     for (const auto& [name, value] : manifest.env) language.plan.env[name] = value;
     if (manifest.kind == languages::TemplateKind::kWarmed) {
@@ -79,9 +93,6 @@ Result<std::unique_ptr<ProcessDriver>> ProcessDriver::Start(ProcessDriverOptions
     }
     for (std::string& word : language.plan.command) {
       if (word == "{file}") word = manifest.file_name;
-    }
-    for (const languages::Bind& bind : manifest.binds) {
-      config.binds.push_back({Absolute(bind.source, chosen.runtime_dir), bind.target});
     }
     language.manifest = std::move(manifest);
     driver->languages_.push_back(std::move(language));
@@ -103,7 +114,9 @@ ProcessDriver::~ProcessDriver() {
 
 Result<void> ProcessDriver::Open(Deadline deadline) {
   if (auto connected = client_->Connect(deadline); !connected) return connected;
-  for (Language& language : languages_) Examine(&language);
+  for (Language& language : languages_) {
+    if (language.installed) Examine(&language);
+  }
   const bool any = std::any_of(languages_.begin(), languages_.end(),
                                [](const Language& language) { return language.status.ready; });
   if (!any) {

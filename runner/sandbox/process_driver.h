@@ -77,6 +77,7 @@ class ProcessDriver final : public Driver {
       std::size_t template_index = 0;
     };
     std::vector<Variant> variants;
+    bool installed = true;  // else status.reason says what is missing
   };
 
   explicit ProcessDriver(ProcessDriverOptions options) : options_(std::move(options)) {}
