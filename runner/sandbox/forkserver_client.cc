@@ -96,7 +96,11 @@ Result<std::unique_ptr<ForkserverClient>> ForkserverClient::Start(const std::str
   client->pid_ = pid;
   client->control_ = std::move(ours);
   client->templates_.resize(config.templates.size());
-  if (!config.privileged && !MapOneId(pid)) return FailErrno("map the user namespace");
+  if (!config.privileged && !MapOneId(pid)) {
+    const auto failure = FailErrno("map the user namespace");
+    gate_in.Reset();  // it need not be waited for
+    return failure;
+  }
   const char open = 1;
   if (::write(gate_in.get(), &open, 1) != 1) return FailErrno("pipe");
   if (!SendPacket(client->control_.get(), packet.data(), packet.size())) {

@@ -326,7 +326,7 @@ std::vector<std::string> ProcessDriver::MissingProtections() const {
       {kMemoryCgroup, "memory limits (no memory cgroup that we may use)"},
       {kPidsCgroup, "process limits per sandbox (no pids cgroup that we may use)"},
       {kCpuCgroup, "fair shares of the processor (no cpu cgroup that we may use)"},
-      {kCpuAccounting, "processor time of all processes of a run (no accounting cgroup)"},
+      {kCpuAccounting, "limits of processor time, wall time apart (no accounting cgroup)"},
       {kSwapLimit, "a limit on swap (the kernel does not account for it)"},
   };
   std::vector<std::string> missing;
