@@ -25,7 +25,9 @@ class Members {
     const auto found = Find(name, required);
     if (found == nullptr) return {};
     if (!found->is_string()) return Problem(name, "must be a string"), std::string();
-    return found->get<std::string>();
+    auto text = found->get<std::string>();
+    ForbidNul(name, text);
+    return text;
   }
 
   std::vector<std::string> Texts(const char* name, bool required) {
@@ -36,6 +38,7 @@ class Members {
     for (const json& item : *found) {
       if (!item.is_string()) return Problem(name, "must be an array of strings"), texts;
       texts.push_back(item.get<std::string>());
+      ForbidNul(name, texts.back());
     }
     return texts;
   }
@@ -48,6 +51,11 @@ class Members {
     for (const auto& [key, value] : found->items()) {
       if (!value.is_string()) return Problem(name, "must map names to strings"), texts;
       texts[key] = value.get<std::string>();
+      ForbidNul(name, key);
+      ForbidNul(name, texts[key]);
+      if (key.empty() || key.find('=') != std::string::npos) {
+        Problem(name, "must map names of variables to strings");
+      }
     }
     return texts;
   }
@@ -59,12 +67,34 @@ class Members {
     return found->get<std::uint64_t>();
   }
 
+  // A whole number of `unit`s from 1 to what 63 bits hold of them.
+  std::uint64_t Size(const char* name, std::uint64_t unit, std::uint64_t otherwise) {
+    const std::uint64_t number = Number(name, otherwise / unit);
+    constexpr std::uint64_t kMost = 1ULL << 62;
+    if (number == 0 || number > kMost / unit) return Problem(name, "is out of range"), otherwise;
+    return number * unit;
+  }
+
+  // A command line: an absolute program and its arguments.
+  std::vector<std::string> Command(const char* name) {
+    std::vector<std::string> words = Texts(name, true);
+    if (problem_.empty() && (words.empty() || words[0].rfind('/', 0) != 0)) {
+      Problem(name, "must start with the absolute path of a program");
+    }
+    return words;
+  }
+
   const json* Find(const char* name, bool required) {
     if (!object_.is_object()) return nullptr;
     const auto found = object_.find(name);
     if (found != object_.end()) return &*found;
     if (required) Problem(name, "is missing");
     return nullptr;
+  }
+
+  // Texts end up in argument vectors and paths, which end at a NUL.
+  void ForbidNul(const char* name, const std::string& text) {
+    if (text.find('\0') != std::string::npos) Problem(name, "must not contain NUL");
   }
 
   void Problem(const std::string& name, const std::string& what) {
@@ -80,6 +110,23 @@ class Members {
 
 }  // namespace
 
+namespace {
+
+// What requests, rows, metrics and paths can carry as it is: "c++", "node.js", "objective-c".
+bool IsName(const std::string& name) {
+  return !name.empty() && name.size() <= 64 && name[0] != '.' &&
+         std::all_of(name.begin(), name.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+                  std::string_view("+#._-").find(c) != std::string_view::npos;
+         });
+}
+
+bool IsAbsoluteAndPlain(const std::string& path) {
+  return path.size() > 1 && path[0] == '/' && path.find("/..") == std::string::npos;
+}
+
+}  // namespace
+
 bool Manifest::Answers(std::string_view language) const {
   return id == language || std::find(aliases.begin(), aliases.end(), language) != aliases.end();
 }
@@ -92,21 +139,30 @@ Result<Manifest> ParseManifest(std::string_view text) {
   manifest.id = in.Text("id", true);
   manifest.name = in.Text("name", true);
   manifest.aliases = in.Texts("aliases", false);
-  manifest.version_command = in.Texts("version_command", true);
+  manifest.version_command = in.Command("version_command");
   manifest.file_name = in.Text("file_name", true);
-  manifest.run_command = in.Texts("run_command", true);
+  manifest.run_command = in.Command("run_command");
   manifest.env = in.TextMap("env");
+  if (!IsName(manifest.id)) in.Problem("id", "must be of a-z, 0-9 and +#._-");
+  for (const std::string& alias : manifest.aliases) {
+    if (!IsName(alias)) in.Problem("aliases", "must be of a-z, 0-9 and +#._-");
+  }
+  if (manifest.name.empty()) in.Problem("name", "must not be empty");
+  if (manifest.file_name.empty() || manifest.file_name[0] == '.' ||
+      manifest.file_name.find('/') != std::string::npos) {
+    in.Problem("file_name", "must be the name of a file, without a folder");
+  }
   if (const json* object = in.Find("template", false)) {
     Members warmed(*object, "template.");
     manifest.kind = TemplateKind::kWarmed;
-    manifest.template_command = warmed.Texts("command", true);
+    manifest.template_command = warmed.Command("command");
     manifest.template_env = warmed.TextMap("env");
     if (const json* list = warmed.Find("variants", false)) {
       if (!list->is_array()) warmed.Problem("variants", "must be an array");
       for (const json& item : *list) {
         Members variant(item, "variants[].");
         manifest.variants.push_back(
-            {variant.Texts("mentions", true), variant.Texts("command", true)});
+            {variant.Texts("mentions", true), variant.Command("command")});
         if (!variant.problem().empty()) warmed.Problem("", variant.problem());
       }
     }
@@ -117,6 +173,10 @@ Result<Manifest> ParseManifest(std::string_view text) {
     for (const json& item : *list) {
       Members bind(item, "binds[].");
       manifest.binds.push_back({bind.Text("source", true), bind.Text("target", true)});
+      if (manifest.binds.back().source.empty()) bind.Problem("source", "must not be empty");
+      if (!IsAbsoluteAndPlain(manifest.binds.back().target)) {
+        bind.Problem("target", "must be an absolute path");
+      }
       if (!bind.problem().empty()) in.Problem("", bind.problem());
     }
   }
@@ -128,10 +188,12 @@ Result<Manifest> ParseManifest(std::string_view text) {
   }
   if (const json* object = in.Find("limits", false)) {
     Members limits(*object, "limits.");
-    manifest.limits.memory_bytes =
-        limits.Number("memory_mb", manifest.limits.memory_bytes >> 20) << 20;
-    manifest.limits.pids = static_cast<std::uint32_t>(limits.Number("pids", manifest.limits.pids));
-    manifest.limits.disk_bytes = limits.Number("disk_mb", manifest.limits.disk_bytes >> 20) << 20;
+    schema::Limits& own = manifest.limits;
+    own.memory_bytes = limits.Size("memory_mb", 1ULL << 20, own.memory_bytes);
+    own.disk_bytes = limits.Size("disk_mb", 1ULL << 20, own.disk_bytes);
+    const std::uint64_t pids = limits.Size("pids", 1, own.pids);
+    if (pids > 1'000'000) limits.Problem("pids", "is out of range");
+    own.pids = static_cast<std::uint32_t>(pids);
     if (!limits.problem().empty()) in.Problem("", limits.problem());
   }
   if (!in.problem().empty()) return Fail(ErrorCode::kInvalidArgument, in.problem());

@@ -40,7 +40,7 @@ Driver& SharedDriver(const DriverUnderTest& under_test) {
   return *driver;
 }
 
-schema::Outcome Run(Driver& driver, const Job& job) {
+schema::Outcome RunJob(Driver& driver, const Job& job) {
   auto sandbox = driver.ForkFor(job.language, job.limits, job.source.code);
   if (!sandbox) {
     schema::Outcome outcome;

@@ -44,7 +44,7 @@ inline Job Python(std::string code) { return {"python", std::move(code)}; }
 inline Job Bash(std::string code) { return {"bash", std::move(code)}; }
 
 // Forks and runs. An Error of Fork() becomes a kSandboxFailed outcome with its message.
-schema::Outcome Run(Driver& driver, const Job& job);
+schema::Outcome RunJob(Driver& driver, const Job& job);
 
 bool IsReady(const Driver& driver, const std::string& language);
 

@@ -57,7 +57,7 @@ class Hostile : public ::testing::Test {
     auto& shared = dynamic_cast<ProcessDriver&>(SharedDriver(ProcessDriverUnderTest(2)));
     driver_ = &shared;
     LeftoversProbe settled(shared);  // pools full
-    portrait_ = testing::Run(shared, Portrait()).stdout_text;
+    portrait_ = RunJob(shared, Portrait()).stdout_text;
     // A hole in the host's protections would make the expectations below meaningless.
     ASSERT_EQ(shared.MissingProtections(), std::vector<std::string>{});
   }
@@ -72,7 +72,7 @@ class Hostile : public ::testing::Test {
   }
 
   static Job Portrait() { return Python(Program("self_portrait.py")); }
-  static Outcome Run(const Job& job) { return testing::Run(*driver_, job); }
+  static Outcome Run(const Job& job) { return RunJob(*driver_, job); }
 
   static constexpr const char* kSecret = "k3ep-th1s-to-yourse1f";
   static ProcessDriver* driver_;

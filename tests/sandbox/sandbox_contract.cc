@@ -494,7 +494,7 @@ TEST_P(SandboxContract, ConcurrentRunsKeepToThemselves) {
                          : Bash("set -C; echo -n $1 > f; read x; echo $(cat f) $x");
         job.source.args = {mark};
         job.source.stdin_data = mark + "\n";
-        const Outcome outcome = testing::Run(shared, job);
+        const Outcome outcome = RunJob(shared, job);
         EXPECT_EQ(outcome.stdout_text, mark + " " + mark + "\n") << Describe(outcome);
         if (outcome.stdout_text == mark + " " + mark + "\n") ++good;
       }

@@ -16,7 +16,7 @@ namespace forkbox::sandbox::testing {
 class SandboxContract : public ::testing::TestWithParam<DriverUnderTest> {
  protected:
   Driver& driver() { return SharedDriver(GetParam()); }
-  schema::Outcome Run(const Job& job) { return testing::Run(driver(), job); }
+  schema::Outcome Run(const Job& job) { return RunJob(driver(), job); }
 };
 
 // A language's programs must behave as under its stock interpreter. Same drivers, own suites, so

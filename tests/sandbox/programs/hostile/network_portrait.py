@@ -1,8 +1,8 @@
-# Everything of the network that a program can read, except what is the machine's.
+# Everything of the network that a program can read, except the machine's and the kernel's own addresses.
 import os
 for name in sorted(os.listdir("/proc/net")):
     path = "/proc/net/" + name
-    if os.path.isfile(path) and name not in ("softnet_stat", "protocols", "ptype", "stat"):
+    if os.path.isfile(path) and name not in ("softnet_stat", "protocols", "ptype", "stat", "netlink"):
         try:
             text = open(path).read()
         except OSError:
