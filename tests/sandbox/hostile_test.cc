@@ -379,7 +379,7 @@ TEST_F(Hostile, NoTwoForksDrawTheSame) {
 // Cost must not grow with history: at the end everything is as after the first few.
 TEST_F(Hostile, Soak) {
   const char* wanted = std::getenv("FORKBOX_SOAK_JOBS");
-  const int jobs = wanted != nullptr ? std::atoi(wanted) : 300;
+  const int jobs = wanted != nullptr ? std::atoi(wanted) : 2000;
   const auto run_some = [&](int count) {
     std::atomic<int> next{0};
     std::atomic<int> wrong{0};
