@@ -1,4 +1,5 @@
-// The order of a first turn of the loop, and intervals that keep time.
+// The order of a first turn of the loop, and intervals that keep time (timers are rounded to
+// milliseconds, so stock Node may be one early by Date.now()).
 const order = [];
 setImmediate(() => order.push('immediate'));
 setTimeout(() => order.push('timeout 0'), 0);
@@ -13,5 +14,5 @@ const interval = setInterval(() => {
 const start = Date.now();
 setTimeout(() => {
   const elapsed = Date.now() - start;
-  console.log(order.slice(0, 3), order.slice(3).sort(), ticks, elapsed >= 100, elapsed < 5000);
+  console.log(order.slice(0, 3), order.slice(3).sort(), ticks, elapsed >= 95, elapsed < 5000);
 }, 100);
