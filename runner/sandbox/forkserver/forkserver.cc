@@ -78,9 +78,11 @@ struct LiveCell {
   bool orphaned = false;  // its template died: the program is our child
 };
 
-// A cell's cgroup can outlive it for a moment while the kernel buries the last process.
+// A cell's cgroup outlives it until the driver has read what is written there, which it says by
+// letting go of the status socket, and then for a moment while the kernel buries the last process.
 struct Remains {
   CellCgroup cgroup;
+  UniqueFd status;
   std::uint32_t uid_index = 0;
 };
 
@@ -408,7 +410,16 @@ class Forkserver {
           polled.push_back({live.cell.init_pidfd.get(), POLLIN, 0});
           polled.push_back({live.killed ? -1 : live.status.get(), POLLIN, 0});
         }
-        if (!remains_.empty() || orphans_expected_) timeout = timeout < 0 ? 20 : std::min(timeout, 20);
+        bool removable = false;
+        for (const Remains& remains : remains_) {
+          pollfd status{remains.status.get(), 0, 0};  // a hang-up is always reported
+          if (::poll(&status, 1, 0) != 0) {
+            removable = true;  // tried again by the clock: nothing tells when a cgroup is empty
+          } else {
+            polled.push_back(status);
+          }
+        }
+        if (removable || orphans_expected_) timeout = timeout < 0 ? 20 : std::min(timeout, 20);
       }
       if (::poll(polled.data(), polled.size(), timeout) < 0 && errno != EINTR) return;
       if (polled[0].revents != 0) {
@@ -453,13 +464,15 @@ class Forkserver {
     cells_.erase(found);
     ::waitpid(live.cell.init_pid, nullptr, 0);
     net_namespaces_.GiveBack(std::move(live.net_namespace));
-    Remains remains{std::move(live.cgroup), live.uid_index};
+    Remains remains{std::move(live.cgroup), std::move(live.status), live.uid_index};
     remains_.push_back(std::move(remains));
   }
 
   void BuryRemains() {
     std::erase_if(remains_, [this](Remains& remains) {
-      if (!remains.cgroup.Remove()) return false;
+      pollfd status{remains.status.get(), 0, 0};
+      const bool needed = !stop_ && ::poll(&status, 1, 0) == 0;
+      if (needed || !remains.cgroup.Remove()) return false;
       free_uids_.push_back(remains.uid_index);
       return true;
     });
