@@ -161,8 +161,7 @@ Result<Manifest> ParseManifest(std::string_view text) {
       if (!list->is_array()) warmed.Problem("variants", "must be an array");
       for (const json& item : *list) {
         Members variant(item, "variants[].");
-        manifest.variants.push_back(
-            {variant.Texts("mentions", true), variant.Command("command")});
+        manifest.variants.push_back({variant.Texts("mentions", true), variant.Command("command")});
         if (!variant.problem().empty()) warmed.Problem("", variant.problem());
       }
     }

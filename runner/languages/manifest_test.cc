@@ -57,9 +57,9 @@ TEST(ManifestTest, WhatMayBeLeftOutHasItsDefault) {
 }
 
 struct Bad {
-  const char* path;      // JSON pointer of what is replaced
-  const char* value;     // by what; "" removes it
-  const char* complaint; // names the place
+  const char* path;       // JSON pointer of what is replaced
+  const char* value;      // by what; "" removes it
+  const char* complaint;  // names the place
 };
 
 TEST(ManifestTest, NamesWhatIsWrong) {
@@ -139,7 +139,8 @@ class LoadManifestsTest : public ::testing::Test {
     folder_ = ::mkdtemp(pattern);
   }
   ~LoadManifestsTest() override { fs::remove_all(folder_); }
-  void Add(const std::string& file, const std::string& id, const std::vector<std::string>& aliases) {
+  void Add(const std::string& file, const std::string& id,
+           const std::vector<std::string>& aliases) {
     json manifest = Good();
     manifest["id"] = id;
     manifest["aliases"] = aliases;

@@ -252,7 +252,11 @@ Result<std::unique_ptr<Sandbox>> ProcessDriver::ForkFor(const std::string& langu
   }
   const auto took =
       std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - start);
-  return std::make_unique<ProcessSandbox>(std::move(*fork), found->plan, limits, took);
+  auto sandbox = std::make_unique<ProcessSandbox>(std::move(*fork), found->plan, limits, took);
+  if (!sandbox->CanBeCancelled()) {
+    return Fail(ErrorCode::kUnavailable, "descriptors ran out (RLIMIT_NOFILE)");
+  }
+  return sandbox;
 }
 
 void ProcessDriver::KeepPoolsFull() {

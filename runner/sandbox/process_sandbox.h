@@ -25,6 +25,8 @@ class ProcessSandbox final : public Sandbox {
 
   schema::Outcome Run(const schema::Source& source, const EventSink& sink) override;
   void Cancel() override;
+  // False when there was no descriptor left for what Cancel() needs: not to be handed out.
+  [[nodiscard]] bool CanBeCancelled() const { return cancel_.valid(); }
 
  private:
   ReadyFork fork_;

@@ -177,7 +177,8 @@ TEST(JobWireTest, UnknownEntriesAreRefused) {
   EXPECT_FALSE(DecodeJob(body, &job, &files));
 }
 
-// Whatever the bytes: an answer, in bounded time and memory. A fixed seed, so that a failure repeats.
+// Whatever the bytes: an answer, in bounded time and memory. A fixed seed, so that a failure
+// repeats.
 TEST(JobWireTest, NoBytesBreakTheReaders) {
   std::mt19937 random(20240229);
   const std::string good = Body(SomeJob(), {{"a", "b"}, {"c/d", std::string(100, 'x')}});
@@ -191,10 +192,18 @@ TEST(JobWireTest, NoBytesBreakTheReaders) {
     for (int i = 0; i < changes; ++i) {
       const std::size_t at = random() % bytes.size();
       switch (random() % 4) {
-        case 0: bytes[at] = static_cast<char>(random()); break;
-        case 1: bytes[at] = static_cast<char>(random() % 2 == 0 ? 0xff : 0); break;
-        case 2: bytes.resize(at + 1); break;
-        default: bytes.insert(at, 1 + random() % 8, static_cast<char>(random())); break;
+        case 0:
+          bytes[at] = static_cast<char>(random());
+          break;
+        case 1:
+          bytes[at] = static_cast<char>(random() % 2 == 0 ? 0xff : 0);
+          break;
+        case 2:
+          bytes.resize(at + 1);
+          break;
+        default:
+          bytes.insert(at, 1 + random() % 8, static_cast<char>(random()));
+          break;
       }
     }
     ChildJob job;

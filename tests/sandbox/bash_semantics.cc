@@ -23,7 +23,8 @@ TEST_P(BashSemantics, AreThoseOfTheStockShell) {
       {"endless_writer", "yes | head -2", 0, "y\ny\n", ""},
       {"pipefail", "set -o pipefail; false | true", 1, "", ""},
       {"errexit", "set -e\necho 1\nfalse\necho 2", 1, "1\n", ""},
-      {"not_found", "no-such-command", 127, "", "main.sh: line 1: no-such-command: command not found\n"},
+      {"not_found", "no-such-command", 127, "",
+       "main.sh: line 1: no-such-command: command not found\n"},
       {"not_executable", "touch f; ./f", 126, "", "main.sh: line 1: ./f: Permission denied\n"},
       {"syntax", "if", 2, "", "main.sh: line 2: syntax error: unexpected end of file\n"},
       {"status_of_a_signal", "bash -c 'kill -9 $$'; echo $?", 0, "137\n",
@@ -44,7 +45,8 @@ TEST_P(BashSemantics, AreThoseOfTheStockShell) {
       {"python", "python3 -c 'print(1+1)'", 0, "2\n", ""},
       {"no_job_output", "set -m; sleep 0.01 & wait", 0, "", ""},
       {"null_and_zero", "echo x > /dev/null; head -c 2 /dev/zero | od -An -tx1", 0, " 00 00\n", ""},
-      {"coprocess", "coproc cat; echo hi >&${COPROC[1]}; read x <&${COPROC[0]}; echo $x", 0, "hi\n", ""},
+      {"coprocess", "coproc cat; echo hi >&${COPROC[1]}; read x <&${COPROC[0]}; echo $x", 0, "hi\n",
+       ""},
       {"timeout", "timeout 0.05 sleep 100; echo $?", 0, "124\n", ""},
   };
   for (const Case& test : cases) {

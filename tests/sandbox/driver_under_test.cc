@@ -65,8 +65,9 @@ std::string Describe(const schema::Outcome& outcome) {
   if (outcome.signal) text << ", signal " << *outcome.signal;
   if (!outcome.message.empty()) text << ", " << outcome.message;
   text << ", cpu " << outcome.usage.cpu.count() << " us, wall " << outcome.usage.wall.count()
-       << " us, peak " << outcome.usage.peak_memory_bytes << " bytes\nstdout: "
-       << outcome.stdout_text.substr(0, 4000) << "\nstderr: " << outcome.stderr_text.substr(0, 4000);
+       << " us, peak " << outcome.usage.peak_memory_bytes
+       << " bytes\nstdout: " << outcome.stdout_text.substr(0, 4000)
+       << "\nstderr: " << outcome.stderr_text.substr(0, 4000);
   return text.str();
 }
 

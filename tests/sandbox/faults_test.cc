@@ -72,7 +72,8 @@ class LongRun {
     sandbox_ = std::move(*sandbox);
     thread_ = std::thread([this, language] {
       schema::Source source;
-      source.code = language == "bash" ? "echo up; sleep 1000" : "print('up')\nimport time; time.sleep(1000)";
+      source.code =
+          language == "bash" ? "echo up; sleep 1000" : "print('up')\nimport time; time.sleep(1000)";
       outcome_ = sandbox_->Run(source, [this](const schema::Event&) { Up(); });
       Up();
     });
@@ -113,7 +114,8 @@ TEST(ADriver, ThatIsKilledTakesEverythingWithItAndTheNextStartClearsUp) {
   }
   ::close(ends[1]);
   pid_t forkserver = -1;
-  ASSERT_EQ(::read(ends[0], &forkserver, sizeof forkserver), static_cast<ssize_t>(sizeof forkserver));
+  ASSERT_EQ(::read(ends[0], &forkserver, sizeof forkserver),
+            static_cast<ssize_t>(sizeof forkserver));
   ::close(ends[0]);
   const auto pids = ProcessTree(forkserver);
   const auto cgroups = CgroupsOf(forkserver);
@@ -175,7 +177,8 @@ TEST(ATemplate, ThatIsKilledFailsItsRunsAndComesBack) {
     EXPECT_EQ(outcome.stdout_text, "up\n");
     EXPECT_NE(outcome.message, "");
   }
-  for (const auto& [language, code] : {std::pair{"python", "print(1)"}, std::pair{"bash", "echo 1"}}) {
+  for (const auto& [language, code] :
+       {std::pair{"python", "print(1)"}, std::pair{"bash", "echo 1"}}) {
     Outcome outcome;
     EXPECT_TRUE(Eventually([&] {
       outcome = RunJob(*driver, Job(language, code));
@@ -196,7 +199,8 @@ TEST(ATemplate, ThatKeepsDyingIsStartedAgainEachTime) {
     ASSERT_TRUE(Eventually([&] {
       outcome = RunJob(*driver, Python("print(1)"));
       return outcome.stdout_text == "1\n";
-    })) << "round " << round << ' ' << Describe(outcome);
+    })) << "round "
+        << round << ' ' << Describe(outcome);
   }
 }
 
@@ -304,15 +308,18 @@ TEST(TheDriver, TellsTheTruthAboutBrokenLanguages) {
   fs::create_directory(runtime / "manifests");
   const auto add = [&](const std::string& id, const std::string& rest) {
     std::ofstream(runtime / "manifests" / (id + ".json"))
-        << R"({"id": ")" << id << R"(", "name": "X", "version_command": ["/bin/bash", "--version"],)"
+        << R"({"id": ")" << id
+        << R"(", "name": "X", "version_command": ["/bin/bash", "--version"],)"
         << R"("file_name": "main.sh", "run_command": ["/bin/bash", "{file}"],)"
         << R"("smoke": {"code": "echo 2", "stdout": "2\n"})" << rest << "}";
   };
   add("good", "");
   add("cold", R"(, "template": {"command": ["/nonexistent/template"]})");
   add("silent", R"(, "template": {"command": ["/bin/false"]})");
-  add("complaining", R"(, "template": {"command": ["/bin/bash", "-c", "echo no libfoo >&2; exit 1"]})");
-  add("lying", R"(, "template": {"command": ["/bin/bash", "-c", "echo hello >&3; exec sleep 1000"]})");
+  add("complaining",
+      R"(, "template": {"command": ["/bin/bash", "-c", "echo no libfoo >&2; exit 1"]})");
+  add("lying",
+      R"(, "template": {"command": ["/bin/bash", "-c", "echo hello >&3; exec sleep 1000"]})");
   std::ofstream(runtime / "manifests" / "absent.json")
       << R"({"id": "absent", "name": "X", "version_command": ["/usr/bin/absent"], "file_name": "f",)"
       << R"("run_command": ["/usr/bin/absent", "{file}"], "smoke": {"code": "", "stdout": "2"}})";
@@ -328,9 +335,9 @@ TEST(TheDriver, TellsTheTruthAboutBrokenLanguages) {
     for (const LanguageStatus& status : driver->Languages()) languages[status.id] = status;
     EXPECT_TRUE(languages["good"].ready);
     EXPECT_EQ(languages["good"].reason, "");
-    for (const auto& [id, why] : {std::pair{"cold", "/nonexistent/template"},
-                                  std::pair{"silent", "ended without a word"},
-                                  std::pair{"complaining", "no libfoo"}, std::pair{"lying", ""}}) {
+    for (const auto& [id, why] :
+         {std::pair{"cold", "/nonexistent/template"}, std::pair{"silent", "ended without a word"},
+          std::pair{"complaining", "no libfoo"}, std::pair{"lying", ""}}) {
       EXPECT_TRUE(languages[id].ready) << id;
       EXPECT_THAT(languages[id].reason, HasSubstr("served cold")) << id;
       EXPECT_THAT(languages[id].reason, HasSubstr(why)) << id;

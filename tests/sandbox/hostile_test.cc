@@ -99,7 +99,11 @@ auto Wall(std::chrono::milliseconds wall) {
 }
 
 const Case kCases[] = {
-    {"fork_bomb.py", Reason::kWallTimeout, {}, "", {},
+    {"fork_bomb.py",
+     Reason::kWallTimeout,
+     {},
+     "",
+     {},
      [](schema::Limits* limits) {
        limits->wall = 2s;
        limits->memory_bytes = 512ULL << 20;
@@ -114,34 +118,67 @@ const Case kCases[] = {
     {"ignore_signals.py", Reason::kWallTimeout, {}, "deaf\n", {}, Wall(2s)},
     {"stop_everyone.py", Reason::kWallTimeout, {}, {}, {}, Wall(2s)},
     {"kill_everyone.py", Reason::kExited, 0, "[9, 9, 9] True\n", {}, {}},
-    {"kill_init_and_parent.py", Reason::kExited, 0, "parent 0\n1\n1\n1\n1\n1\n3\nalive True\n", {}, {}},
+    {"kill_init_and_parent.py",
+     Reason::kExited,
+     0,
+     "parent 0\n1\n1\n1\n1\n1\n3\nalive True\n",
+     {},
+     {}},
     {"kill_own_group.py", Reason::kSignalled, {}, "", SIGKILL, {}},
     {"memory_by_touch.py", Reason::kOutOfMemory, {}, "", {}, {}},
     {"memory_by_children.py", Reason::kOutOfMemory, {}, "", {}, {}},
-    {"memory_by_tmpfs.py", Reason::kOutOfMemory, {}, "", {},
+    {"memory_by_tmpfs.py",
+     Reason::kOutOfMemory,
+     {},
+     "",
+     {},
      [](schema::Limits* limits) { limits->disk_bytes = 1ULL << 30; }},
     {"memory_by_memfd.py", Reason::kOutOfMemory, {}, "", {}, {}},
     {"memory_by_shared_mapping.py", Reason::kOutOfMemory, {}, "", {}, {}},
     {"memory_by_sysv.py", Reason::kOutOfMemory, {}, "", {}, {}},
     {"memory_by_pipes.py", Reason::kOutOfMemory, {}, "", {}, {}},
-    {"stack_overflow.py", Reason::kSignalled, {}, "", SIGSEGV,
+    {"stack_overflow.py",
+     Reason::kSignalled,
+     {},
+     "",
+     SIGSEGV,
      [](schema::Limits* limits) { limits->memory_bytes = 512ULL << 20; }},
-    {"disk_fill.py", Reason::kExited, 0, "ENOSPC True True\nENOSPC True True\nENOSPC True True\n", {},
+    {"disk_fill.py",
+     Reason::kExited,
+     0,
+     "ENOSPC True True\nENOSPC True True\nENOSPC True True\n",
+     {},
      [](schema::Limits* limits) { limits->disk_bytes = 8ULL << 20; }},
     {"inode_fill.py", Reason::kExited, 0, "ENOSPC True\nENOSPC\n", {}, {}},
     {"deep_folders.py", Reason::kExited, 0, "True\n", {}, {}},
-    {"busy_children.py", Reason::kCpuTimeout, {}, "", {},
+    {"busy_children.py",
+     Reason::kCpuTimeout,
+     {},
+     "",
+     {},
      [](schema::Limits* limits) { limits->cpu = 1s; }},
-    {"busy_grandchildren.sh", Reason::kCpuTimeout, {}, "", {},
+    {"busy_grandchildren.sh",
+     Reason::kCpuTimeout,
+     {},
+     "",
+     {},
      [](schema::Limits* limits) { limits->cpu = 500ms; }},
     {"write_host.py", Reason::kExited, 0, "[]\n", {}, {}},
     {"fds.py", Reason::kExited, 0, "[0, 1, 2] ['pipe', 'pipe', 'pipe']\n", {}, {}},
     {"fds.sh", Reason::kExited, 0, "0 1 2 3 [0, 1, 2, 255]\n", {}, {}},
-    {"rlimits.py", Reason::kExited, 0,
-     "raised []\ncore True nofile True nproc True memlock True\nnice refused\nfifo refused\n", {}, {}},
-    {"setuid_programs.py", Reason::kExited, 0,
+    {"rlimits.py",
+     Reason::kExited,
+     0,
+     "raised []\ncore True nofile True nproc True memlock True\nnice refused\nfifo refused\n",
+     {},
+     {}},
+    {"setuid_programs.py",
+     Reason::kExited,
+     0,
      "one id True True []\nown copy True\nnosuid True\n"
-     "{'CapInh': 0, 'CapPrm': 0, 'CapEff': 0, 'CapBnd': 0, 'CapAmb': 0} 1 2\ngains []\n", {}, {}},
+     "{'CapInh': 0, 'CapPrm': 0, 'CapEff': 0, 'CapBnd': 0, 'CapAmb': 0} 1 2\ngains []\n",
+     {},
+     {}},
 };
 
 class HostileProgram : public Hostile, public ::testing::WithParamInterface<Case> {};
@@ -192,7 +229,8 @@ TEST_F(Hostile, AnyBytesComeOutAsValidText) {
     for (int i = 0; i < 128; ++i) ascii += static_cast<char>(i);
     return ascii;
   }());
-  EXPECT_THAT(outcome.stdout_text, ::testing::EndsWith("\xEF\xBF\xBD" "end"));
+  EXPECT_THAT(outcome.stdout_text, ::testing::EndsWith("\xEF\xBF\xBD"
+                                                       "end"));
   EXPECT_EQ(outcome.stderr_text.substr(0, 10), std::string(10, '\0'));
 }
 
@@ -208,7 +246,11 @@ TEST_F(Hostile, AStackOverflowInCIsASignal) {
 
 TEST_F(Hostile, ReadsNothingOfTheHostNorOfTheRunner) {
   Job job = JobOf("read_others.py");
-  job.source.args = {kSecret, "/work", FORKBOX_TEST_PROGRAMS, FORKBOX_RUNTIME, FORKBOX_FORKSERVER,
+  job.source.args = {kSecret,
+                     "/work",
+                     FORKBOX_TEST_PROGRAMS,
+                     FORKBOX_RUNTIME,
+                     FORKBOX_FORKSERVER,
                      std::string("/proc/") + std::to_string(::getpid()) + "/environ"};
   const Outcome outcome = Run(job);
   EXPECT_EQ(outcome.stdout_text, "processes [1]\nnothing found\n") << Describe(outcome);
@@ -246,6 +288,20 @@ TEST_F(Hostile, FindsNothingOfAJobThatRunsBesideIt) {
   EXPECT_THAT(network.stdout_text, HasSubstr("reached []\n")) << Describe(network);
   EXPECT_EQ(other_outcome.reason, Reason::kCancelled) << Describe(other_outcome);
   EXPECT_EQ(other_outcome.stdout_text, "listening\n");
+}
+
+TEST_F(Hostile, NodeKeepsNoDescriptorOfTheTemplate) {
+  if (!IsReady(*driver_, "javascript")) GTEST_SKIP() << "the driver has no javascript";
+  Job job = JobOf("fds.js");
+  job.limits = {};
+  const Outcome outcome = Run(job);
+  EXPECT_EQ(outcome.exit_code, 0) << Describe(outcome);
+  std::istringstream lines(outcome.stdout_text);
+  for (std::string line; std::getline(lines, line);) {
+    EXPECT_THAT(line, ::testing::AnyOf("anon_inode:[eventpoll]", "anon_inode:[eventfd]", "pipe",
+                                       "/dev/null", "/proc/N/fd", "anon_inode:[io_uring]"))
+        << Describe(outcome);
+  }
 }
 
 // ------------------------------------------------------------------ the kernel's doors
@@ -359,15 +415,16 @@ TEST_F(Hostile, NoTwoForksDrawTheSame) {
         ASSERT_EQ(outcome.exit_code, 0) << program << ' ' << Describe(outcome);
         std::istringstream lines(outcome.stdout_text);
         for (std::string line; std::getline(lines, line);) {
-          const auto equals = line.find(" = ") == std::string::npos ? line.find("= ") : line.find(" = ");
+          const auto equals =
+              line.find(" = ") == std::string::npos ? line.find("= ") : line.find(" = ");
           ASSERT_NE(equals, std::string::npos) << line;
           drawn[line.substr(0, equals)].insert(line.substr(equals));
         }
       }
       EXPECT_GE(drawn.size(), 2U) << program;
       for (const auto& [source, values] : drawn) {
-        EXPECT_EQ(values.size(), kRuns) << program << ": " << source << " repeats itself, "
-                                        << (pooled ? "pooled" : "unpooled");
+        EXPECT_EQ(values.size(), kRuns)
+            << program << ": " << source << " repeats itself, " << (pooled ? "pooled" : "unpooled");
       }
     }
   }
@@ -387,18 +444,22 @@ TEST_F(Hostile, Soak) {
     for (int thread = 0; thread < 4; ++thread) {
       threads.emplace_back([&] {
         for (int i = next++; i < count; i = next++) {
-          Job job = i % 7 == 0   ? Bash("sleep 1000 & echo $1")
-                    : i % 7 == 1 ? Python("import os, sys\nif os.fork() == 0:\n    os.setsid()\n    import time\n"
-                                          "    time.sleep(1000)\nprint(sys.argv[1])")
-                    : i % 7 == 2 ? Bash("head -c 300000 /dev/urandom > f; echo $1")
-                    : i % 7 == 3 ? Python("import numpy, sys\nprint(sys.argv[1])")
-                                 : Python("import sys\nprint(sys.argv[1])");
+          Job job =
+              i % 7 == 0 ? Bash("sleep 1000 & echo $1")
+              : i % 7 == 1
+                  ? Python(
+                        "import os, sys\nif os.fork() == 0:\n    os.setsid()\n    import time\n"
+                        "    time.sleep(1000)\nprint(sys.argv[1])")
+              : i % 7 == 2 ? Bash("head -c 300000 /dev/urandom > f; echo $1")
+              : i % 7 == 3 ? Python("import numpy, sys\nprint(sys.argv[1])")
+                           : Python("import sys\nprint(sys.argv[1])");
           job.limits = schema::Limits{};
           job.limits.wall = 60s;
           job.limits.cpu = 60s;
           job.source.args = {std::to_string(i)};
           const Outcome outcome = Run(job);
-          if (outcome.stdout_text != std::to_string(i) + "\n" || outcome.reason != Reason::kExited) {
+          if (outcome.stdout_text != std::to_string(i) + "\n" ||
+              outcome.reason != Reason::kExited) {
             ++wrong;
             ADD_FAILURE() << Describe(outcome);
           }

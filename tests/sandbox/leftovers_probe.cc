@@ -164,8 +164,8 @@ Footprint LeftoversProbe::Now() const {
   now.own_fds = OpenFds(::getpid());
   now.forkserver_fds = OpenFds(forkserver);
   for (const pid_t pid : TemplatesOf(forkserver)) now.template_fds += OpenFds(pid);
-  now.mounts = Lines("/proc/self/mountinfo") +
-               Lines("/proc/" + std::to_string(forkserver) + "/mountinfo");
+  now.mounts =
+      Lines("/proc/self/mountinfo") + Lines("/proc/" + std::to_string(forkserver) + "/mountinfo");
   now.ready = driver_.Stats().pool_ready;
   return now;
 }

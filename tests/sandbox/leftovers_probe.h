@@ -14,13 +14,13 @@
 namespace forkbox::sandbox::testing {
 
 struct Footprint {
-  std::size_t processes = 0;       // the forkserver and all below it, threads not counted
-  std::size_t cgroups = 0;         // directories of its cells, over all hierarchies
-  std::size_t own_fds = 0;         // of this process
+  std::size_t processes = 0;  // the forkserver and all below it, threads not counted
+  std::size_t cgroups = 0;    // directories of its cells, over all hierarchies
+  std::size_t own_fds = 0;    // of this process
   std::size_t forkserver_fds = 0;
-  std::size_t template_fds = 0;    // of the forkserver's children that are templates
-  std::size_t mounts = 0;          // of this process and of the forkserver
-  std::size_t ready = 0;           // forks that wait in the pool
+  std::size_t template_fds = 0;  // of the forkserver's children that are templates
+  std::size_t mounts = 0;        // of this process and of the forkserver
+  std::size_t ready = 0;         // forks that wait in the pool
   bool operator==(const Footprint&) const = default;
 };
 std::ostream& operator<<(std::ostream& out, const Footprint& footprint);

@@ -68,20 +68,26 @@ StockRun RunStock(const Job& job) {
   std::ofstream(top / "stdin", std::ios::binary) << job.source.stdin_data;
 
   // Pipes, as in a sandbox: programs look at what kind of file their streams are.
-  std::vector<std::string> words = {"/bin/bash", "-c",
-                                    "cd " + work.string() +
-                                        " && { /usr/bin/python3 \"$@\" 2>&3 | cat > ../out; "
-                                        "exit ${PIPESTATUS[0]}; } 3>&1 < <(cat ../stdin) | cat > ../err; "
-                                        "exit ${PIPESTATUS[0]}",
-                                    "bash", (work / "main.py").string()};
+  std::vector<std::string> words = {
+      "/bin/bash", "-c",
+      "cd " + work.string() +
+          " && { /usr/bin/python3 \"$@\" 2>&3 | cat > ../out; "
+          "exit ${PIPESTATUS[0]}; } 3>&1 < <(cat ../stdin) | cat > ../err; "
+          "exit ${PIPESTATUS[0]}",
+      "bash", (work / "main.py").string()};
   for (const auto& arg : job.source.args) words.push_back(arg);
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
-  std::vector<std::string> names = {"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + work.string(),
-                                    "TMPDIR=/tmp", "LANG=C.UTF-8", "USER=sandbox",
-                                    "LOGNAME=sandbox", "SHELL=/bin/bash",
-                                    "OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1"};
+  std::vector<std::string> names = {"PATH=/usr/local/bin:/usr/bin:/bin",
+                                    "HOME=" + work.string(),
+                                    "TMPDIR=/tmp",
+                                    "LANG=C.UTF-8",
+                                    "USER=sandbox",
+                                    "LOGNAME=sandbox",
+                                    "SHELL=/bin/bash",
+                                    "OPENBLAS_NUM_THREADS=1",
+                                    "OMP_NUM_THREADS=1"};
   std::vector<char*> envp;
   for (std::string& name : names) envp.push_back(name.data());
   envp.push_back(nullptr);
@@ -124,7 +130,8 @@ TEST_P(PythonSemantics, AreThoseOfTheStockInterpreter) {
     const Outcome outcome = Run(job);
     EXPECT_EQ(WithoutAddresses(outcome.stdout_text),
               WithoutAddresses(schema::ToValidUtf8(stock.out)));
-    EXPECT_EQ(WithoutAddresses(outcome.stderr_text), WithoutAddresses(schema::ToValidUtf8(stock.err)));
+    EXPECT_EQ(WithoutAddresses(outcome.stderr_text),
+              WithoutAddresses(schema::ToValidUtf8(stock.err)));
     // The shell says 128+n for a signal.
     const int said = outcome.signal ? 128 + *outcome.signal : outcome.exit_code.value_or(-1);
     EXPECT_EQ(said, WEXITSTATUS(stock.wait_status)) << Describe(outcome);

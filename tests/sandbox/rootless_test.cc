@@ -1,5 +1,5 @@
-// The driver as a user without any privileges: in user namespaces it still runs and isolates, and it
-// says what it then cannot do. Where the host forbids user namespaces it says that.
+// The driver as a user without any privileges: in user namespaces it still runs and isolates, and
+// it says what it then cannot do. Where the host forbids user namespaces it says that.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <grp.h>
@@ -29,8 +29,9 @@ std::string AsNobody(const std::function<void(std::ostream&)>& story) {
   const pid_t child = ::fork();
   if (child == 0) {
     std::ostringstream said;
-    if (::geteuid() == 0 && (::setgroups(0, nullptr) != 0 || ::setresgid(kNobody, kNobody, kNobody) != 0 ||
-                             ::setresuid(kNobody, kNobody, kNobody) != 0)) {
+    if (::geteuid() == 0 &&
+        (::setgroups(0, nullptr) != 0 || ::setresgid(kNobody, kNobody, kNobody) != 0 ||
+         ::setresuid(kNobody, kNobody, kNobody) != 0)) {
       said << "cannot become nobody\n";
     } else {
       ::signal(SIGPIPE, SIG_IGN);
@@ -70,10 +71,12 @@ TEST(Rootless, RunsAndIsolatesAndSaysWhatIsMissing) {
     expect(all.find("a uid of its own") != std::string::npos, "not said: own uids: " + all);
     expect(all.find("memory limits") != std::string::npos, "not said: memory limits: " + all);
     expect(all.find("process limits") != std::string::npos, "not said: process limits: " + all);
-    expect(all.find("limits of processor time") != std::string::npos, "not said: processor time: " + all);
+    expect(all.find("limits of processor time") != std::string::npos,
+           "not said: processor time: " + all);
 
     for (const LanguageStatus& status : (*driver)->Languages()) {
-      if (status.id == "python" || status.id == "bash") expect(status.ready, status.id + ": " + status.reason);
+      if (status.id == "python" || status.id == "bash")
+        expect(status.ready, status.id + ": " + status.reason);
     }
     Job hello = Python("import os, sys\nprint('hello')\nsys.exit(3)");
     Outcome outcome = RunJob(**driver, hello);
@@ -94,7 +97,8 @@ TEST(Rootless, RunsAndIsolatesAndSaysWhatIsMissing) {
     outcome = RunJob(**driver, busy);
     expect(outcome.reason == Reason::kWallTimeout, Describe(outcome));
 
-    Job disk = Python("try:\n    open('f', 'wb').write(b'x' * 100_000_000)\nexcept OSError as e: print(e.errno)");
+    Job disk = Python(
+        "try:\n    open('f', 'wb').write(b'x' * 100_000_000)\nexcept OSError as e: print(e.errno)");
     disk.limits.disk_bytes = 8 << 20;
     outcome = RunJob(**driver, disk);
     expect(outcome.stdout_text == "28\n", Describe(outcome));
@@ -102,12 +106,16 @@ TEST(Rootless, RunsAndIsolatesAndSaysWhatIsMissing) {
     // No network, no host, no other processes, no capabilities, no way to get them.
     Job caged = Python(
         "import os, socket\n"
-        "print(sorted(int(p) for p in os.listdir('/proc') if p.isdigit())[0], os.path.exists('/etc/shadow'), os.path.exists('/root'),"
+        "print(sorted(int(p) for p in os.listdir('/proc') if p.isdigit())[0], "
+        "os.path.exists('/etc/shadow'), os.path.exists('/root'),"
         " os.path.exists('/sys/fs'))\n"
         "status = open('/proc/self/status').read()\n"
-        "print([l for l in status.splitlines() if l.startswith(('CapEff', 'CapBnd', 'NoNewPrivs', 'Seccomp:'))])\n"
-        "for act in (lambda: socket.create_connection(('8.8.8.8', 53), 1), lambda: os.kill(1, 9), lambda: open('/proc/1/environ').read(),"
-        " lambda: open('/proc/1/mem', 'rb'), lambda: open('/usr/new', 'w'), lambda: os.chroot('/tmp'), lambda: os.mkdir('/new')):\n"
+        "print([l for l in status.splitlines() if l.startswith(('CapEff', 'CapBnd', 'NoNewPrivs', "
+        "'Seccomp:'))])\n"
+        "for act in (lambda: socket.create_connection(('8.8.8.8', 53), 1), lambda: os.kill(1, 9), "
+        "lambda: open('/proc/1/environ').read(),"
+        " lambda: open('/proc/1/mem', 'rb'), lambda: open('/usr/new', 'w'), lambda: "
+        "os.chroot('/tmp'), lambda: os.mkdir('/new')):\n"
         "    try: act(); print('done')\n"
         "    except OSError: print('refused')\n"
         "print(os.path.exists('/proc/1'))\n");
@@ -117,11 +125,14 @@ TEST(Rootless, RunsAndIsolatesAndSaysWhatIsMissing) {
     std::getline(lines, line);
     expect(line == "1 False False False", Describe(outcome));
     std::getline(lines, line);
-    expect(line == "['CapEff:\\t0000000000000000', 'CapBnd:\\t0000000000000000', 'NoNewPrivs:\\t1', 'Seccomp:\\t2']",
+    expect(line ==
+               "['CapEff:\\t0000000000000000', 'CapBnd:\\t0000000000000000', 'NoNewPrivs:\\t1', "
+               "'Seccomp:\\t2']",
            Describe(outcome));
     // A signal to pid 1 of one's own uid is allowed, and ignored.
     const std::string rest(std::istreambuf_iterator<char>(lines), {});
-    expect(rest == "refused\ndone\nrefused\nrefused\nrefused\nrefused\nrefused\nTrue\n", Describe(outcome));
+    expect(rest == "refused\ndone\nrefused\nrefused\nrefused\nrefused\nrefused\nTrue\n",
+           Describe(outcome));
 
     LeftoversProbe probe(**driver);
     outcome = RunJob(**driver, Bash("setsid sleep 1000 & echo left"));
@@ -131,7 +142,8 @@ TEST(Rootless, RunsAndIsolatesAndSaysWhatIsMissing) {
   });
   // Some hosts forbid user namespaces; then it has to say so, not crash.
   if (said.find("start: clone the forkserver") == 0) {
-    GTEST_SKIP() << said << "(user namespaces are off on this host: sysctl user.max_user_namespaces, "
+    GTEST_SKIP() << said
+                 << "(user namespaces are off on this host: sysctl user.max_user_namespaces, "
                  << "kernel.unprivileged_userns_clone)";
   }
   EXPECT_EQ(said, "");

@@ -76,7 +76,9 @@ TEST_P(SandboxContract, TellsTheSignalThatEndedTheProgram) {
 TEST_P(SandboxContract, InvalidUtf8BecomesReplacementsAndNulStays) {
   const Outcome outcome = Run(Bash("printf 'a\\0b\\xff\\xfec\\xe2\\x82'; printf '\\xc3\\xa9' >&2"));
   EXPECT_EXITED(outcome, 0);
-  EXPECT_EQ(outcome.stdout_text, std::string("a\0b\xEF\xBF\xBD\xEF\xBF\xBD" "c\xEF\xBF\xBD", 13));
+  EXPECT_EQ(outcome.stdout_text, std::string("a\0b\xEF\xBF\xBD\xEF\xBF\xBD"
+                                             "c\xEF\xBF\xBD",
+                                             13));
   EXPECT_EQ(outcome.stderr_text, "\xC3\xA9");
 }
 
@@ -115,9 +117,10 @@ TEST_P(SandboxContract, AnEventComesBeforeTheProgramEnds) {
 }
 
 TEST_P(SandboxContract, OutputOverTheCapIsCutAndTheProgramLivesOn) {
-  Job job = Python("import sys\n"
-                   "sys.stdout.write('o' * 5_000_000)\nsys.stderr.write('e' * 999)\n"
-                   "sys.stdout.flush()\nopen('done', 'w').write('x')\nsys.exit(7)");
+  Job job = Python(
+      "import sys\n"
+      "sys.stdout.write('o' * 5_000_000)\nsys.stderr.write('e' * 999)\n"
+      "sys.stdout.flush()\nopen('done', 'w').write('x')\nsys.exit(7)");
   job.limits.output_bytes = 1000;
   std::size_t streamed = 0;
   job.sink = [&](const schema::Event& event) { streamed += event.data.size(); };
@@ -189,7 +192,8 @@ TEST_P(SandboxContract, StdinMayHoldAnyBytes) {
 TEST_P(SandboxContract, ArgumentsArriveAsTheyAre) {
   for (const auto& [language, code] :
        {std::pair{"bash", "for a; do printf '[%s]' \"$a\"; done"},
-        std::pair{"python", "import sys\nprint(''.join(f'[{a}]' for a in sys.argv[1:]), end='')"}}) {
+        std::pair{"python",
+                  "import sys\nprint(''.join(f'[{a}]' for a in sys.argv[1:]), end='')"}}) {
     Job job(language, code);
     job.source.args = {"", "a b", "$HOME", "é\n", "--version", Repeat("x", 2000)};
     const Outcome outcome = Run(job);
@@ -211,9 +215,11 @@ TEST_P(SandboxContract, TheEnvironmentIsTheCommonOneAndWhatTheJobAdds) {
 }
 
 TEST_P(SandboxContract, PythonSeesTheSameEnvironmentAsItsChildren) {
-  Job job = Python("import os, subprocess\n"
-                   "seen = dict(l.split('=', 1) for l in subprocess.check_output('env', text=True).splitlines())\n"
-                   "mine = dict(os.environ)\nprint(seen == mine, mine.get('X'), 'FORKBOX_TEST_SECRET' in mine)");
+  Job job = Python(
+      "import os, subprocess\n"
+      "seen = dict(l.split('=', 1) for l in subprocess.check_output('env', "
+      "text=True).splitlines())\n"
+      "mine = dict(os.environ)\nprint(seen == mine, mine.get('X'), 'FORKBOX_TEST_SECRET' in mine)");
   job.source.env = {{"X", "1"}};
   EXPECT_EQ(Run(job).stdout_text, "True 1 False\n");
 }
@@ -230,18 +236,20 @@ TEST_P(SandboxContract, FilesArriveWithTheirFolders) {
 }
 
 TEST_P(SandboxContract, ProgramsMayWriteTheirFolderTmpAndShm) {
-  const Outcome outcome = Run(Bash(
-      "pwd; echo 1 > w && echo 2 > /tmp/t && echo 3 > /dev/shm/s && cat w /tmp/t /dev/shm/s\n"
-      "printf '#!/bin/sh\\necho ran $0\\n' > prog; chmod +x prog; ./prog"));
+  const Outcome outcome = Run(
+      Bash("pwd; echo 1 > w && echo 2 > /tmp/t && echo 3 > /dev/shm/s && cat w /tmp/t /dev/shm/s\n"
+           "printf '#!/bin/sh\\necho ran $0\\n' > prog; chmod +x prog; ./prog"));
   EXPECT_EXITED(outcome, 0);
   EXPECT_EQ(outcome.stdout_text, "/box/work\n1\n2\n3\nran ./prog\n");
 }
 
 TEST_P(SandboxContract, TheNextRunFindsNothingOfTheFormer) {
-  const char* const list = "find /box /tmp /dev/shm /run /mnt -mindepth 1 | sort; ipcs | grep -c 0x; env | sort";
+  const char* const list =
+      "find /box /tmp /dev/shm /run /mnt -mindepth 1 | sort; ipcs | grep -c 0x; env | sort";
   const Outcome before = Run(Bash(list));
   EXPECT_EXITED(Run(Bash("touch /box/work/a /tmp/b /dev/shm/c; mkdir -p /box/work/d/e\n"
-                         "ipcmk -M 4096; ipcmk -Q; sleep 1000 & disown")), 0);
+                         "ipcmk -M 4096; ipcmk -Q; sleep 1000 & disown")),
+                0);
   const Outcome after = Run(Bash(list));
   EXPECT_EQ(after.stdout_text, before.stdout_text);
   EXPECT_EQ(after.stderr_text, before.stderr_text);
@@ -249,10 +257,11 @@ TEST_P(SandboxContract, TheNextRunFindsNothingOfTheFormer) {
 
 TEST_P(SandboxContract, StandardStreamsCanBeReopenedByName) {
   // Pipes belong to whoever made them: a program of another uid could not open /dev/stderr.
-  Job job = Python("import subprocess\n"
-                   "open('/dev/stdout', 'w').write('o')\nopen('/dev/stderr', 'w').write('e')\n"
-                   "print(open('/dev/stdin').read(), end='')\n"
-                   "subprocess.run('echo t | tee /dev/stderr >/dev/null', shell=True, check=True)");
+  Job job = Python(
+      "import subprocess\n"
+      "open('/dev/stdout', 'w').write('o')\nopen('/dev/stderr', 'w').write('e')\n"
+      "print(open('/dev/stdin').read(), end='')\n"
+      "subprocess.run('echo t | tee /dev/stderr >/dev/null', shell=True, check=True)");
   job.source.stdin_data = "i";
   const Outcome outcome = Run(job);
   EXPECT_EXITED(outcome, 0);
@@ -297,8 +306,8 @@ TEST_P(SandboxContract, SleepMeetsTheWallLimit) {
 
 TEST_P(SandboxContract, BusyLoopMeetsTheCpuLimit) {
   for (const char* language : {"python", "bash"}) {
-    Job job(language, std::string(language) == "python" ? "while True: pass"
-                                                        : "while :; do :; done");
+    Job job(language,
+            std::string(language) == "python" ? "while True: pass" : "while :; do :; done");
     job.limits.cpu = 500ms;
     const Outcome outcome = Run(job);
     EXPECT_EQ(outcome.reason, Reason::kCpuTimeout) << Describe(outcome);
@@ -353,9 +362,10 @@ TEST_P(SandboxContract, MemoryUnderTheLimitIsFine) {
 }
 
 TEST_P(SandboxContract, AFullDiskIsAnErrorThatTheProgramSees) {
-  Job job = Python("import errno\ntry:\n    with open('f', 'wb', 0) as f:\n"
-                   "        while True: f.write(b'x' * 1_000_000)\n"
-                   "except OSError as e: print(errno.errorcode[e.errno])");
+  Job job = Python(
+      "import errno\ntry:\n    with open('f', 'wb', 0) as f:\n"
+      "        while True: f.write(b'x' * 1_000_000)\n"
+      "except OSError as e: print(errno.errorcode[e.errno])");
   job.limits.disk_bytes = 8ULL << 20;
   const Outcome outcome = Run(job);
   EXPECT_EXITED(outcome, 0);
@@ -363,9 +373,10 @@ TEST_P(SandboxContract, AFullDiskIsAnErrorThatTheProgramSees) {
 }
 
 TEST_P(SandboxContract, ProcessesAreLimited) {
-  Job job = Python("import os, time\nn = 0\ntry:\n    while n < 1000:\n"
-                   "        if os.fork() == 0: time.sleep(1000)\n        n += 1\n"
-                   "except OSError: pass\nprint(n)");
+  Job job = Python(
+      "import os, time\nn = 0\ntry:\n    while n < 1000:\n"
+      "        if os.fork() == 0: time.sleep(1000)\n        n += 1\n"
+      "except OSError: pass\nprint(n)");
   job.limits.pids = 20;
   const Outcome outcome = Run(job);
   EXPECT_EXITED(outcome, 0);
@@ -489,8 +500,9 @@ TEST_P(SandboxContract, ConcurrentRunsKeepToThemselves) {
       for (int run = 0; run < kRuns; ++run) {
         const std::string mark = std::to_string(thread * 1000 + run);
         const bool python = (thread + run) % 2 == 0;
-        Job job = python ? Python("import sys\nopen('f', 'x').write(sys.argv[1])\n"
-                                  "print(open('f').read(), input())")
+        Job job = python ? Python(
+                               "import sys\nopen('f', 'x').write(sys.argv[1])\n"
+                               "print(open('f').read(), input())")
                          : Bash("set -C; echo -n $1 > f; read x; echo $(cat f) $x");
         job.source.args = {mark};
         job.source.stdin_data = mark + "\n";
