@@ -1,8 +1,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <set>
 #include <functional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -41,8 +41,9 @@ TEST(UuidTest, ThreadsNeverShareOne) {
 }
 
 TEST(UuidTest, RefusesWhatIsNotOne) {
-  for (const char* text : {"", "019cf684-1fd5-73c0-9299-52253f9aa79", "019cf684x1fd5-73c0-9299-52253f9aa79c",
-                           "019cf684-1fd5-73c0-9299-52253f9aa79g", "../../../../../../../../../etc/passw"}) {
+  for (const char* text :
+       {"", "019cf684-1fd5-73c0-9299-52253f9aa79", "019cf684x1fd5-73c0-9299-52253f9aa79c",
+        "019cf684-1fd5-73c0-9299-52253f9aa79g", "../../../../../../../../../etc/passw"}) {
     EXPECT_FALSE(IsUuid(text)) << text;
   }
 }
@@ -64,8 +65,10 @@ TEST(LogTest, WritesOneJsonObjectALine) {
   const std::string line = Logged([](const Log& log) {
     log.With({{"request_id", "r-1"}}).Info("execution.finished", {{"exit_code", -1}, {"ok", true}});
   });
-  EXPECT_NE(line.find(R"("level":"info","event":"execution.finished","request_id":"r-1","exit_code":-1,"ok":true})"),
-            std::string::npos)
+  EXPECT_NE(
+      line.find(
+          R"("level":"info","event":"execution.finished","request_id":"r-1","exit_code":-1,"ok":true})"),
+      std::string::npos)
       << line;
   EXPECT_EQ(line.back(), '\n');
   EXPECT_EQ(line.rfind(R"({"ts":"20)", 0), 0U);

@@ -25,17 +25,17 @@ enum class LogLevel { kDebug, kInfo, kWarn, kError, kOff };
 
 class LogValue {
  public:
-  LogValue(const char* text) : value_(std::string(text)) {}            // NOLINT: reads as a literal
-  LogValue(std::string_view text) : value_(std::string(text)) {}       // NOLINT
-  LogValue(std::string text) : value_(std::move(text)) {}              // NOLINT
-  LogValue(bool flag) : value_(flag) {}                                // NOLINT
-  LogValue(int number) : value_(std::int64_t{number}) {}               // NOLINT
-  LogValue(unsigned number) : value_(std::int64_t{number}) {}          // NOLINT
-  LogValue(long number) : value_(std::int64_t{number}) {}              // NOLINT
-  LogValue(unsigned long number) : value_(static_cast<std::int64_t>(number)) {}  // NOLINT
-  LogValue(long long number) : value_(std::int64_t{number}) {}         // NOLINT
+  LogValue(const char* text) : value_(std::string(text)) {}       // NOLINT: reads as a literal
+  LogValue(std::string_view text) : value_(std::string(text)) {}  // NOLINT
+  LogValue(std::string text) : value_(std::move(text)) {}         // NOLINT
+  LogValue(bool flag) : value_(flag) {}                           // NOLINT
+  LogValue(int number) : value_(std::int64_t{number}) {}          // NOLINT
+  LogValue(unsigned number) : value_(std::int64_t{number}) {}     // NOLINT
+  LogValue(long number) : value_(std::int64_t{number}) {}         // NOLINT
+  LogValue(unsigned long number) : value_(static_cast<std::int64_t>(number)) {}       // NOLINT
+  LogValue(long long number) : value_(std::int64_t{number}) {}                        // NOLINT
   LogValue(unsigned long long number) : value_(static_cast<std::int64_t>(number)) {}  // NOLINT
-  LogValue(double number) : value_(number) {}                          // NOLINT
+  LogValue(double number) : value_(number) {}                                         // NOLINT
 
   // The JSON form: quoted and escaped for text, invalid UTF-8 replaced by U+FFFD.
   [[nodiscard]] std::string ToJson() const;

@@ -12,8 +12,8 @@
 namespace forkbox {
 
 enum class ErrorCode {
-  kInvalidArgument,   // the caller's input; the message names the field
-  kUnauthenticated,   // no key, or not one of ours
+  kInvalidArgument,  // the caller's input; the message names the field
+  kUnauthenticated,  // no key, or not one of ours
   kNotFound,
   kConflict,
   kQueueFull,         // a bound was hit on purpose; retry later

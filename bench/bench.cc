@@ -44,8 +44,7 @@ struct Row {
   std::string yardstick;  // name of the row it is compared with
   std::size_t runs_a_round = 0;
   // Makes that many runs and appends their latencies; returns how many failed.
-  std::function<std::size_t(std::size_t runs, std::vector<double>* latencies)>
-      run{};
+  std::function<std::size_t(std::size_t runs, std::vector<double>* latencies)> run{};
   std::function<double()> cpu_ms{};  // of whatever does the work, ever growing
 
   std::vector<double> latencies{};
@@ -180,8 +179,8 @@ class Server {
     port_ = FreePort();
     const std::string listen = "127.0.0.1:" + std::to_string(port_);
     std::string data = folder_ + "/data";
-    std::vector<std::string> command{FORKBOX_BINARY, "serve",  "--listen",    listen,
-                                     "--data-dir",   data, "--log-level", "error"};
+    std::vector<std::string> command{FORKBOX_BINARY, "serve", "--listen",    listen,
+                                     "--data-dir",   data,    "--log-level", "error"};
     std::vector<char*> argv;
     for (auto& word : command) argv.push_back(word.data());
     argv.push_back(nullptr);
@@ -263,10 +262,27 @@ int Main(int argc, char** argv) {
                             {"/usr/bin/python3", "-c", python}, 2, scale));
   if (::access("/usr/bin/bwrap", X_OK) == 0) {
     rows.push_back(CommandRow("bubblewrap + python3", bare,
-                              {"/usr/bin/bwrap", "--ro-bind", "/usr", "/usr", "--symlink",
-                               "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", "--proc",
-                               "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--unshare-all",
-                               "--die-with-parent", "/usr/bin/python3", "-c", python},
+                              {"/usr/bin/bwrap",
+                               "--ro-bind",
+                               "/usr",
+                               "/usr",
+                               "--symlink",
+                               "usr/lib",
+                               "/lib",
+                               "--symlink",
+                               "usr/lib64",
+                               "/lib64",
+                               "--proc",
+                               "/proc",
+                               "--dev",
+                               "/dev",
+                               "--tmpfs",
+                               "/tmp",
+                               "--unshare-all",
+                               "--die-with-parent",
+                               "/usr/bin/python3",
+                               "-c",
+                               python},
                               1, scale));
   }
   rows.push_back(EngineRow("engine, python, pooled", bare, &driver, "python", python, true, scale));
@@ -293,7 +309,8 @@ int Main(int argc, char** argv) {
 
   for (std::size_t round = 0; round < rounds; ++round) {
     for (Row& row : rows) {
-      std::this_thread::sleep_for(milliseconds(100));  // pools refill, the last row's dead are buried
+      std::this_thread::sleep_for(
+          milliseconds(100));  // pools refill, the last row's dead are buried
       const double cpu_before = row.cpu_ms();
       const auto start = steady_clock::now();
       row.failed += row.run(row.runs_a_round, &row.latencies);

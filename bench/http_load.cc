@@ -72,9 +72,9 @@ LoadResult PostJson(std::uint16_t port, const std::string& path, const std::stri
       while (next.fetch_add(1) < requests) {
         const auto start = std::chrono::steady_clock::now();
         const std::string reply = Exchange(socket.get(), request);
-        mine.push_back(std::chrono::duration<double, std::milli>(
-                           std::chrono::steady_clock::now() - start)
-                           .count());
+        mine.push_back(
+            std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+                .count());
         if (reply.rfind("HTTP/1.1 200", 0) != 0 || reply.find(expected) == std::string::npos) {
           ++failed;
         }

@@ -26,9 +26,11 @@ constexpr Words<Reason, 10> kReasons{{{Reason::kExited, "exited"},
                                       {Reason::kQueueDeadline, "queue_deadline"},
                                       {Reason::kSandboxFailed, "sandbox_failed"},
                                       {Reason::kRunnerLost, "runner_lost"}}};
-constexpr Words<EntryKind, 3> kEntryKinds{
-    {{EntryKind::kScript, "script"}, {EntryKind::kFunction, "function"}, {EntryKind::kCell, "cell"}}};
-constexpr Words<Isolation, 2> kIsolations{{{Isolation::kProcess, "process"}, {Isolation::kVm, "vm"}}};
+constexpr Words<EntryKind, 3> kEntryKinds{{{EntryKind::kScript, "script"},
+                                           {EntryKind::kFunction, "function"},
+                                           {EntryKind::kCell, "cell"}}};
+constexpr Words<Isolation, 2> kIsolations{
+    {{Isolation::kProcess, "process"}, {Isolation::kVm, "vm"}}};
 constexpr Words<Delivery, 3> kDeliveries{
     {{Delivery::kWait, "wait"}, {Delivery::kPoll, "poll"}, {Delivery::kWebhook, "webhook"}}};
 constexpr Words<Priority, 2> kPriorities{
@@ -54,16 +56,21 @@ constexpr std::optional<Enum> Parse(const Words<Enum, N>& words, std::string_vie
 
 State StateOf(Reason reason, std::optional<int> exit_code) {
   switch (reason) {
-    case Reason::kExited: return exit_code == 0 ? State::kCompleted : State::kError;
+    case Reason::kExited:
+      return exit_code == 0 ? State::kCompleted : State::kError;
     case Reason::kSignalled:
     case Reason::kOutOfMemory:
     case Reason::kCompileFailed:
-    case Reason::kSandboxFailed: return State::kError;
+    case Reason::kSandboxFailed:
+      return State::kError;
     case Reason::kWallTimeout:
     case Reason::kCpuTimeout:
-    case Reason::kQueueDeadline: return State::kTimeout;
-    case Reason::kCancelled: return State::kCancelled;
-    case Reason::kRunnerLost: return State::kLost;
+    case Reason::kQueueDeadline:
+      return State::kTimeout;
+    case Reason::kCancelled:
+      return State::kCancelled;
+    case Reason::kRunnerLost:
+      return State::kLost;
   }
   return State::kError;
 }

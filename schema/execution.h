@@ -1,5 +1,6 @@
 // The vocabulary: what a client asks for (Execution), what became of it (Outcome), and what it
-// said on the way (Event). Every dialect maps to and from these; nothing else travels between rooms.
+// said on the way (Event). Every dialect maps to and from these; nothing else travels between
+// rooms.
 //
 // Plain values, no behaviour: copy and move them freely between threads.
 #pragma once

@@ -27,8 +27,9 @@ struct Manifest {
   std::string name;
   std::vector<std::string> aliases;
   std::vector<std::string> version_command;
-  std::string file_name;                 // what the program is called in its working directory
-  std::vector<std::string> run_command;  // "{file}" stands for file_name; cold start of a warmed one
+  std::string file_name;  // what the program is called in its working directory
+  std::vector<std::string>
+      run_command;  // "{file}" stands for file_name; cold start of a warmed one
   TemplateKind kind = TemplateKind::kExec;
   std::vector<std::string> template_command;
   // Further warm templates, each with more imported, for programs that mention one of these words.

@@ -20,8 +20,12 @@ constexpr const char* kRuntimeTarget = "/opt/forkbox";
 
 // What every program finds in its environment, whatever the language.
 std::map<std::string, std::string> CommonEnvironment() {
-  return {{"PATH", "/usr/local/bin:/usr/bin:/bin"}, {"HOME", "/box/work"}, {"TMPDIR", "/tmp"},
-          {"LANG", "C.UTF-8"},                      {"USER", "sandbox"},   {"LOGNAME", "sandbox"},
+  return {{"PATH", "/usr/local/bin:/usr/bin:/bin"},
+          {"HOME", "/box/work"},
+          {"TMPDIR", "/tmp"},
+          {"LANG", "C.UTF-8"},
+          {"USER", "sandbox"},
+          {"LOGNAME", "sandbox"},
           {"SHELL", "/bin/bash"}};
 }
 
@@ -167,12 +171,11 @@ void ProcessDriver::Examine(Language* language) {
   RunPlan version_plan = language->plan;
   version_plan.command = language->manifest.version_command;
   const schema::Outcome version = run(kExecTemplate, version_plan, "");
-  const std::string& said =
-      version.stdout_text.empty() ? version.stderr_text : version.stdout_text;
+  const std::string& said = version.stdout_text.empty() ? version.stderr_text : version.stdout_text;
   if (version.state == schema::State::kCompleted) status.version = FirstLine(said);
 
-  const schema::Outcome smoke = run(language->template_index, language->plan,
-                                    language->manifest.smoke_code);
+  const schema::Outcome smoke =
+      run(language->template_index, language->plan, language->manifest.smoke_code);
   status.ready = smoke.state == schema::State::kCompleted &&
                  smoke.stdout_text == language->manifest.smoke_stdout;
   if (!status.ready) {

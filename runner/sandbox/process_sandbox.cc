@@ -24,10 +24,10 @@
 namespace forkbox::sandbox {
 namespace {
 
+using schema::Reason;
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
-using schema::Reason;
 
 // How long a killed cell may take to be gone before we stop waiting for its last words.
 constexpr milliseconds kBurialTime{5000};

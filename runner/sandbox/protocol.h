@@ -127,16 +127,26 @@ struct StatusCommand {
 
 constexpr const char* StageName(Stage stage) {
   switch (stage) {
-    case Stage::kNone: return "none";
-    case Stage::kEnterPidNamespace: return "enter pid namespace";
-    case Stage::kFork: return "fork";
-    case Stage::kEnterNamespaces: return "enter namespaces";
-    case Stage::kJoinCgroup: return "join cgroup";
-    case Stage::kDescriptors: return "descriptors";
-    case Stage::kWorkDirectory: return "work directory";
-    case Stage::kRlimits: return "rlimits";
-    case Stage::kCredentials: return "credentials";
-    case Stage::kSeccomp: return "seccomp";
+    case Stage::kNone:
+      return "none";
+    case Stage::kEnterPidNamespace:
+      return "enter pid namespace";
+    case Stage::kFork:
+      return "fork";
+    case Stage::kEnterNamespaces:
+      return "enter namespaces";
+    case Stage::kJoinCgroup:
+      return "join cgroup";
+    case Stage::kDescriptors:
+      return "descriptors";
+    case Stage::kWorkDirectory:
+      return "work directory";
+    case Stage::kRlimits:
+      return "rlimits";
+    case Stage::kCredentials:
+      return "credentials";
+    case Stage::kSeccomp:
+      return "seccomp";
   }
   return "?";
 }

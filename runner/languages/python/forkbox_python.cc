@@ -129,11 +129,11 @@ PyObject* Execute(PyObject* /*module*/, PyObject* arguments) {
   if (!PyArg_ParseTuple(arguments, "SUO!", &source, &path, &PyDict_Type, &space)) return nullptr;
   PyObject* builtins = PyImport_ImportModule("builtins");
   if (builtins == nullptr) return nullptr;
-  PyObject* code = PyObject_CallMethod(builtins, "compile", "OOsiO", source, path, "exec", 0, Py_True);
+  PyObject* code =
+      PyObject_CallMethod(builtins, "compile", "OOsiO", source, path, "exec", 0, Py_True);
   Py_DECREF(builtins);
   const OwnStack own_stack;
-  PyObject* result =
-      code != nullptr ? PyEval_EvalCode(code, space, space) : RunFile(path, space);
+  PyObject* result = code != nullptr ? PyEval_EvalCode(code, space, space) : RunFile(path, space);
   Py_XDECREF(code);
   if (result != nullptr) {
     Py_DECREF(result);
@@ -166,8 +166,8 @@ bool IsOpen(PyObject* stream) {
   return is_closed <= 0;
 }
 
-// flush_streams(report: bool) -> bool. As the interpreter flushes them when it ends: what goes wrong
-// with stdout is said on stderr and makes the exit code 120.
+// flush_streams(report: bool) -> bool. As the interpreter flushes them when it ends: what goes
+// wrong with stdout is said on stderr and makes the exit code 120.
 PyObject* FlushStreams(PyObject* /*module*/, PyObject* report) {
   const OwnStack own_stack;
   bool good = true;
@@ -193,8 +193,8 @@ PyMethodDef methods[] = {
     {"execute", Execute, METH_VARARGS, "Run a program's source; return its exit code."},
     {"flush_streams", FlushStreams, METH_O, "Flush stdout and stderr; False if that failed."},
     {nullptr, nullptr, 0, nullptr}};
-PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_forkbox", nullptr, -1, methods,
-                          nullptr,               nullptr,    nullptr, nullptr};
+PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_forkbox", nullptr, -1, methods, nullptr, nullptr, nullptr, nullptr};
 
 }  // namespace
 

@@ -38,7 +38,8 @@ bool MakeDirectory(const char* path, const CellOptions& options, mode_t mode) {
 const char* Furnish(const CellOptions& options) {
   // Read-only keeps programs from writing /proc/sys and the like; the rest of what is worth
   // hiding needs privileges to be read.
-  if (::mount("proc", "/proc", "proc", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) {
+  if (::mount("proc", "/proc", "proc", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) !=
+      0) {
     return "mount /proc";
   }
   // Masked as container runtimes do: what tells of the host and is readable by anybody.
@@ -61,7 +62,8 @@ const char* Furnish(const CellOptions& options) {
   if (::mount("/box/shm", "/dev/shm", nullptr, MS_BIND, nullptr) != 0) return "bind /dev/shm";
   if (::sethostname("forkbox", 7) != 0 || ::setdomainname("", 0) != 0) return "sethostname";
   if (options.net_namespace >= 0) {
-    return ::setns(options.net_namespace, CLONE_NEWNET) == 0 ? nullptr : "enter the network namespace";
+    return ::setns(options.net_namespace, CLONE_NEWNET) == 0 ? nullptr
+                                                             : "enter the network namespace";
   }
   // Programs talk to their own servers on 127.0.0.1; there is no other interface.
   const int socket = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -108,8 +110,8 @@ Result<Cell> MakeCell(const CellOptions& options) {
 
   int pidfd = -1;
   clone_args args{};
-  args.flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD |
-               CLONE_CLEAR_SIGHAND;
+  args.flags =
+      CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
   if (options.net_namespace < 0) args.flags |= CLONE_NEWNET;
   args.pidfd = reinterpret_cast<std::uintptr_t>(&pidfd);
   args.exit_signal = SIGCHLD;

@@ -184,7 +184,8 @@ void CgroupTree::Adopt(Hierarchy hierarchy) {
   if (!hierarchy.own) return;
   const int own = hierarchy.own.get();
   if (hierarchy.v2) {
-    for (const char* one : {"+memory", "+pids", "+cpu"}) WriteAt(own, "cgroup.subtree_control", one);
+    for (const char* one : {"+memory", "+pids", "+cpu"})
+      WriteAt(own, "cgroup.subtree_control", one);
     const std::string enabled = ReadAt(own, "cgroup.subtree_control");
     hierarchy.memory = hierarchy.memory && HasWord(enabled, "memory");
     hierarchy.pids = hierarchy.pids && HasWord(enabled, "pids");

@@ -66,7 +66,7 @@ class CgroupTree {
     bool pids = false;
     bool cpu = false;
     bool accounting = false;
-    std::string name;   // of our directory below `base`
+    std::string name;  // of our directory below `base`
     UniqueFd base;
     UniqueFd own;
   };

@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -99,7 +99,8 @@ class Forkserver {
     filter_fd_.Reset(::memfd_create("seccomp", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     const std::size_t bytes = filter.size() * sizeof(sock_filter);
     FORKBOX_CHECK(::write(filter_fd_.get(), filter.data(), bytes) == static_cast<ssize_t>(bytes));
-    ::fcntl(filter_fd_.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+    ::fcntl(filter_fd_.get(), F_ADD_SEALS,
+            F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
     for (std::uint32_t i = config.uid_count; i-- > 1;) free_uids_.push_back(i);  // 0 is the inits'
     for (const TemplateSpec& spec : config.templates) {
       templates_.emplace_back();
@@ -219,9 +220,9 @@ class Forkserver {
     // The last line says the most: an exception's text, a linker's complaint.
     while (!entry.said.empty() && entry.said.back() == '\n') entry.said.pop_back();
     const auto line = entry.said.rfind('\n');
-    const std::string reason = entry.said.empty()            ? "ended without a word"
+    const std::string reason = entry.said.empty()          ? "ended without a word"
                                : line == std::string::npos ? entry.said
-                                                             : entry.said.substr(line + 1);
+                                                           : entry.said.substr(line + 1);
     std::strncpy(message.text.data(), reason.c_str(), message.text.size() - 1);
     Tell(message);
     StatusMessage lost;
@@ -402,7 +403,8 @@ class Forkserver {
           if (entry.pid < 0 && entry.failures < kMaxTemplateFailures) {
             const auto left =
                 std::chrono::duration_cast<std::chrono::milliseconds>(entry.restart_at - now);
-            timeout = static_cast<int>(std::clamp<long>(left.count() + 1, 1, timeout < 0 ? 10000 : timeout));
+            timeout = static_cast<int>(
+                std::clamp<long>(left.count() + 1, 1, timeout < 0 ? 10000 : timeout));
           }
         }
         for (auto& [id, live] : cells_) {
@@ -447,8 +449,7 @@ class Forkserver {
   // With mutex_ held, as all below.
   void HearDriver(LiveCell* live) {
     StatusCommand command;
-    const ssize_t n =
-        RecvPacket(live->status.get(), &command, sizeof command, nullptr, nullptr);
+    const ssize_t n = RecvPacket(live->status.get(), &command, sizeof command, nullptr, nullptr);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
     KillCell(live);  // asked to, or the driver let go of it
   }
@@ -493,8 +494,8 @@ class Forkserver {
       if (ours) break;  // its turn comes with the next poll, and ours after it
       ::waitpid(info.si_pid, nullptr, 0);
     }
-    orphans_expected_ =
-        std::any_of(cells_.begin(), cells_.end(), [](const auto& cell) { return cell.second.orphaned; });
+    orphans_expected_ = std::any_of(cells_.begin(), cells_.end(),
+                                    [](const auto& cell) { return cell.second.orphaned; });
   }
 
   void HearTemplate(std::size_t index) {
@@ -518,7 +519,8 @@ class Forkserver {
     const auto now = std::chrono::steady_clock::now();
     for (std::size_t i = 0; i < templates_.size(); ++i) {
       Template& entry = templates_[i];
-      if (entry.pid > 0 || entry.failures >= kMaxTemplateFailures || entry.restart_at > now) continue;
+      if (entry.pid > 0 || entry.failures >= kMaxTemplateFailures || entry.restart_at > now)
+        continue;
       mutex_.unlock();  // StartTemplate takes it; nothing above depends on what changes meanwhile
       StartTemplate(i);
       mutex_.lock();

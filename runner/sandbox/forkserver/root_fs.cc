@@ -58,9 +58,8 @@ Result<void> MakeDevices(const std::string& root, bool privileged) {
     unsigned minor;
   };
   constexpr unsigned kMemMajor = 1;  // devices.txt of the kernel: 1 is the memory devices
-  for (const Device& device :
-       {Device{"null", 3}, Device{"zero", 5}, Device{"full", 7}, Device{"random", 8},
-        Device{"urandom", 9}}) {
+  for (const Device& device : {Device{"null", 3}, Device{"zero", 5}, Device{"full", 7},
+                               Device{"random", 8}, Device{"urandom", 9}}) {
     const std::string path = root + "/dev/" + device.name;
     if (privileged) {
       if (::mknod(path.c_str(), S_IFCHR | 0666, makedev(kMemMajor, device.minor)) != 0 ||
@@ -103,7 +102,8 @@ Result<void> MakeEtc(const std::string& root, const ForkserverConfig& config) {
       {"group", group.str()},
       {"hosts", "127.0.0.1 localhost forkbox\n::1 localhost\n"},
       {"hostname", "forkbox\n"},
-      {"nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n"},
+      {"nsswitch.conf",
+       "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n"},
       {"resolv.conf", "# no network\n"},
       {"os-release", "NAME=\"forkbox sandbox\"\nID=debian\n"},
   };

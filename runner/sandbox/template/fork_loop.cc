@@ -130,8 +130,8 @@ int ServeForks(const ForkHooks& hooks) {
       if (isolation.stage != Stage::kNone) {
         failure.stage = isolation.stage;
         failure.error = isolation.error;
-        Report(fds[kTplStatus], failure);         // where the report is now depends on how
-        Report(kChildChannelFd + 1, failure);     // far we came; one of the two is the socket
+        Report(fds[kTplStatus], failure);      // where the report is now depends on how
+        Report(kChildChannelFd + 1, failure);  // far we came; one of the two is the socket
         std::_Exit(70);
       }
       Report(kChildChannelFd + 1, StatusMessage{});  // ready

@@ -40,7 +40,7 @@ int ServeForks(const ForkHooks& hooks);
 struct ChildJob {
   enum class Entry : std::uint32_t { kScript = 0, kFunction = 1, kCell = 2 };
   Entry entry = Entry::kScript;
-  std::string file_name;             // the entry file, written in the working directory: "main.py"
+  std::string file_name;  // the entry file, written in the working directory: "main.py"
   std::string code;
   std::vector<std::string> args;     // of the program, without its name
   std::vector<std::string> command;  // exec template only: the whole argv; empty elsewhere
