@@ -14,7 +14,9 @@ ifdef DATA_DIR
 export FORKBOX_DATA_DIR := $(DATA_DIR)
 endif
 
-run: build
+# Only what serving takes: the tests are three quarters of the build.
+run: setup
+	@scripts/build.sh build -- forkbox
 	@exec build/cli/forkbox serve $(ARGS)
 
 build: setup
@@ -25,8 +27,8 @@ test: setup
 
 bench:
 	@scripts/setup.sh --bench
-	@scripts/build.sh build
-	@if [ -x bench/run.sh ]; then exec bench/run.sh $(ARGS); else exec build/cli/forkbox bench $(ARGS); fi
+	@scripts/build.sh build -- forkbox_bench
+	@exec bench/run.sh $(ARGS)
 
 setup:
 	@scripts/setup.sh
