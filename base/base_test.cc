@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/rfc3339.h"
 #include "base/unique_fd.h"
 #include "base/uuid.h"
 
@@ -92,6 +93,13 @@ TEST(LogTest, PatternCharactersInFieldsAreNotExpanded) {
 TEST(LogTest, LinesBelowTheLevelAreNotWritten) {
   EXPECT_EQ(Logged([](const Log& log) { log.Info("x.y"); }, LogLevel::kError), "");
   Log::Null().Error("goes.nowhere");
+}
+
+TEST(Rfc3339Test, IsUtcToTheMillisecond) {
+  EXPECT_EQ(Rfc3339Millis(0), "1970-01-01T00:00:00.000Z");
+  EXPECT_EQ(Rfc3339Millis(1'700'000'000'007), "2023-11-14T22:13:20.007Z");
+  EXPECT_EQ(Rfc3339Millis(-1), "1969-12-31T23:59:59.999Z");
+  EXPECT_EQ(Rfc3339Seconds(1'700'000'000'999), "2023-11-14T22:13:20Z");
 }
 
 }  // namespace

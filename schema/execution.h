@@ -79,6 +79,12 @@ struct Execution {
   std::string request_id;
   std::string client_reference;
   std::string idempotency_key;
+  std::string webhook_url;  // where the outcome is POSTed once it is durable; "" for nowhere
+  // Which API process waits for the reply (queue::Broker::ReplyAddress()); "" when nobody does.
+  std::string reply_to;
+  // What the dialect must remember of the request to word the answer later: JSON of its own making,
+  // opaque to everyone else.
+  std::string dialect_context;
   std::optional<std::int64_t> queue_deadline_unix_ms;
   std::int64_t created_unix_ms = 0;
 };

@@ -248,6 +248,9 @@ Json ToJson(const Execution& execution) {
   if (!execution.request_id.empty()) json["request_id"] = execution.request_id;
   if (!execution.client_reference.empty()) json["client_reference"] = execution.client_reference;
   if (!execution.idempotency_key.empty()) json["idempotency_key"] = execution.idempotency_key;
+  if (!execution.webhook_url.empty()) json["webhook_url"] = execution.webhook_url;
+  if (!execution.reply_to.empty()) json["reply_to"] = execution.reply_to;
+  if (!execution.dialect_context.empty()) json["dialect_context"] = execution.dialect_context;
   if (execution.queue_deadline_unix_ms) {
     json["queue_deadline_unix_ms"] = *execution.queue_deadline_unix_ms;
   }
@@ -271,6 +274,9 @@ Result<Execution> ExecutionFromJson(const Json& json) {
   members.Read("request_id", execution.request_id);
   members.Read("client_reference", execution.client_reference);
   members.Read("idempotency_key", execution.idempotency_key);
+  members.Read("webhook_url", execution.webhook_url);
+  members.Read("reply_to", execution.reply_to);
+  members.Read("dialect_context", execution.dialect_context);
   members.Read("queue_deadline_unix_ms", execution.queue_deadline_unix_ms);
   members.Read("created_unix_ms", execution.created_unix_ms);
   if (id.empty()) members.Refuse("id", "is required");

@@ -121,6 +121,9 @@ Execution Everything() {
   execution.request_id = "r-1";
   execution.client_reference = std::string("\0ref", 4);
   execution.idempotency_key = "once";
+  execution.webhook_url = "https://example.com/hook?a=b";
+  execution.reply_to = "api-1";
+  execution.dialect_context = R"({"pid":7})";
   execution.queue_deadline_unix_ms = 1'700'000'000'001;
   execution.created_unix_ms = 1'700'000'000'000;
   return execution;
@@ -152,6 +155,9 @@ TEST(ExecutionJsonTest, ComesBackByteForByte) {
   EXPECT_EQ(after->request_id, before.request_id);
   EXPECT_EQ(after->client_reference, before.client_reference);
   EXPECT_EQ(after->idempotency_key, before.idempotency_key);
+  EXPECT_EQ(after->webhook_url, before.webhook_url);
+  EXPECT_EQ(after->reply_to, before.reply_to);
+  EXPECT_EQ(after->dialect_context, before.dialect_context);
   EXPECT_EQ(after->queue_deadline_unix_ms, before.queue_deadline_unix_ms);
   EXPECT_EQ(after->created_unix_ms, before.created_unix_ms);
 }
@@ -164,6 +170,8 @@ TEST(ExecutionJsonTest, TheNamesAreStable) {
     "id": "019cf684-1fd5-73c0-9299-52253f9aa79c", "owner": "key-1", "dialect": "zeroboot",
     "language": "python", "isolation": "vm", "delivery": "webhook", "priority": "background",
     "request_id": "r-1", "client_reference": "\u0000ref", "idempotency_key": "once",
+    "webhook_url": "https://example.com/hook?a=b", "reply_to": "api-1",
+    "dialect_context": "{\"pid\":7}",
     "queue_deadline_unix_ms": 1700000000001, "created_unix_ms": 1700000000000,
     "source": {"code": "print('é')\n", "entry": "function", "stdin": {"base64": "ww=="},
                "args": ["-v", ""], "env": {"A": "1", "B": ""}},
