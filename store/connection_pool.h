@@ -1,9 +1,12 @@
-// ConnectionPool: a few connections that threads borrow one at a time.
+// ConnectionPool: a few connections for reading that threads take one statement at a time.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
+#include <initializer_list>
 #include <memory>
 #include <mutex>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -16,50 +19,38 @@ namespace forkbox::store {
 class ConnectionPool {
  public:
   // Opens all of them.
-  static Result<std::unique_ptr<ConnectionPool>> Open(Database& database, Access access,
-                                                      std::size_t size) {
+  static Result<std::unique_ptr<ConnectionPool>> Open(Database& database, std::size_t size) {
     auto pool = std::make_unique<ConnectionPool>();
     for (std::size_t i = 0; i < size; ++i) {
-      Result<std::unique_ptr<Connection>> connection = database.Connect(access);
+      Result<std::unique_ptr<Connection>> connection = database.Connect(Access::kRead);
       if (!connection) return Fail(std::move(connection).error());
       pool->idle_.push_back(std::move(*connection));
     }
     return pool;
   }
 
-  // A borrowed connection; goes back when it goes out of scope, before the pool does.
-  class Borrowed {
-   public:
-    explicit Borrowed(ConnectionPool& pool) : pool_(pool), connection_(pool.Take()) {}
-    ~Borrowed() { pool_.Return(std::move(connection_)); }
-    Borrowed(const Borrowed&) = delete;
-    Borrowed& operator=(const Borrowed&) = delete;
-    Connection* operator->() const { return connection_.get(); }
-
-   private:
-    ConnectionPool& pool_;
-    std::unique_ptr<Connection> connection_;
-  };
-
-  // Waits until one is idle.
-  Borrowed Borrow() { return Borrowed(*this); }
-
- private:
-  std::unique_ptr<Connection> Take() {
-    std::unique_lock lock(mutex_);
-    returned_.wait(lock, [this] { return !idle_.empty(); });
-    std::unique_ptr<Connection> connection = std::move(idle_.back());
-    idle_.pop_back();
-    return connection;
-  }
-
-  void Return(std::unique_ptr<Connection> connection) {
+  // On whichever is idle, as Connection::Execute. kUnavailable when none is for a long time.
+  Result<Rows> Execute(std::string_view sql, std::initializer_list<Param> params = {}) {
+    std::unique_ptr<Connection> connection;
+    {
+      std::unique_lock lock(mutex_);
+      if (!returned_.wait_for(lock, kLongestWait, [this] { return !idle_.empty(); })) {
+        return Fail(ErrorCode::kUnavailable, "database: too many reads wait for it");
+      }
+      connection = std::move(idle_.back());
+      idle_.pop_back();
+    }
+    Result<Rows> rows = connection->Execute(sql, params);
     {
       const std::lock_guard lock(mutex_);
       idle_.push_back(std::move(connection));
     }
     returned_.notify_one();
+    return rows;
   }
+
+ private:
+  static constexpr std::chrono::seconds kLongestWait{10};
 
   std::mutex mutex_;
   std::condition_variable returned_;

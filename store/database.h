@@ -1,8 +1,8 @@
 // Database: the little that the stores need of SQL, so that each statement is written once and
 // runs on SQLite and PostgreSQL alike.
 //
-// Portable SQL here means: parameters are $1, $2, …; types are TEXT and BIGINT; INSERT … ON
-// CONFLICT DO NOTHING; partial indexes; no functions of one product.
+// Portable SQL here means: parameters are $1, $2, …, all of them used; types are TEXT and BIGINT;
+// INSERT … ON CONFLICT; UPDATE … RETURNING; partial indexes; no functions of one product.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,14 @@
 namespace forkbox::store {
 
 // A parameter of a statement: NULL, a number, or text, which must live until the call returns.
+// Text is UTF-8 without NUL (store/sql_text.h): PostgreSQL has no other.
 using Param = std::variant<std::monostate, std::int64_t, std::string_view>;
+
+// One statement and its parameters, which belong to the caller.
+struct Statement {
+  std::string_view sql;
+  std::span<const Param> params;
+};
 
 // One column of a row that came back.
 class Cell {
@@ -45,8 +52,8 @@ class Cell {
 };
 
 struct Rows {
-  std::vector<std::vector<Cell>> rows;  // of a SELECT; small: say LIMIT
-  std::int64_t affected = 0;            // by an INSERT, UPDATE or DELETE
+  std::vector<std::vector<Cell>> rows;  // of SELECT and RETURNING; small: say LIMIT
+  std::int64_t affected = 0;            // by INSERT, UPDATE or DELETE without RETURNING
 };
 
 enum class Durability {
@@ -64,12 +71,22 @@ class Connection {
  public:
   virtual ~Connection() = default;
 
+  // For migrations, whose storage settings are each product's own. Statements are not.
+  enum class Product { kSqlite, kPostgres };
+  [[nodiscard]] virtual Product product() const = 0;
+
   // Runs one statement, by itself or within the open transaction. Each distinct text is prepared
   // once and kept for the connection's life, so texts are constants and values are parameters.
   virtual Result<Rows> Execute(std::string_view sql, std::span<const Param> params) = 0;
   Result<Rows> Execute(std::string_view sql, std::initializer_list<Param> params = {}) {
     return Execute(sql, std::span<const Param>(params.begin(), params.size()));
   }
+
+  // Within a transaction: runs several in their order, and sends them together where that saves
+  // round trips. The answers are theirs, in their order; the first error is that of them all.
+  virtual Result<std::vector<Rows>> ExecuteAll(std::span<const Statement> statements);
+  // The same and then Commit(), together too.
+  virtual Result<std::vector<Rows>> ExecuteAllAndCommit(std::span<const Statement> statements);
 
   // Begins a transaction that will write; waits for other writers a bounded time.
   virtual Result<void> Begin(Durability durability) = 0;
@@ -86,6 +103,8 @@ enum class Access { kRead, kWrite };
 class Database {
  public:
   virtual ~Database() = default;
+  // "database …", for messages; holds no secret.
+  [[nodiscard]] virtual std::string name() const = 0;
   virtual Result<std::unique_ptr<Connection>> Connect(Access access) = 0;
 };
 

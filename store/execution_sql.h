@@ -1,48 +1,69 @@
 // Every statement on the table of executions. Portable, see store/database.h.
 //
-// `finished_unix_ms IS NULL` stands in each that touches unfinished rows: it is what makes a write
-// conditional, and what lets the planner use the partial index.
+// Those on many rows say `finished_unix_ms IS NULL`: it lets the planner use the partial index.
+// Those on one row say the same by its state, so that the planner may not: PostgreSQL, when it last
+// saw that index empty, would rather read all of it than find the row by its id.
 #pragma once
 
 #include <string_view>
 
 namespace forkbox::store::sql {
 
+// $1 id, $2 owner, $3 created, $4 request, $5 lane, $6 dialect, $7 webhook URL
 inline constexpr std::string_view kInsert =
     "INSERT INTO executions (id, owner, state, attempts, runner, claim_expires_unix_ms,"
-    " created_unix_ms, request)"
-    " VALUES ($1, $2, 'queued', 0, '', 0, $3, $4)"
+    " created_unix_ms, request, lane, dialect, webhook_url, dispatched_unix_ms)"
+    " VALUES ($1, $2, 'queued', 0, '', 0, $3, $4, $5, $6, $7, $3)"
     " ON CONFLICT (id) DO NOTHING";
+
+inline constexpr std::string_view kRequest = "SELECT request FROM executions WHERE id = $1";
 
 // $1 id, $2 runner, $3 now, $4 expires, $5 max attempts
 inline constexpr std::string_view kClaim =
     "UPDATE executions SET state = 'running', attempts = attempts + 1, runner = $2,"
     " claim_expires_unix_ms = $4, started_unix_ms = COALESCE(started_unix_ms, $3)"
-    " WHERE id = $1 AND finished_unix_ms IS NULL AND attempts < $5"
-    " AND (state = 'queued' OR claim_expires_unix_ms <= $3)";
+    " WHERE id = $1 AND attempts < $5"
+    " AND (state = 'queued' OR (state = 'running' AND claim_expires_unix_ms <= $3))";
 
 // $1 id, $2 now, $3 max attempts, $4 outcome
 inline constexpr std::string_view kGiveUp =
     "UPDATE executions SET state = 'lost', runner = '', claim_expires_unix_ms = 0,"
     " finished_unix_ms = $2, outcome = $4"
-    " WHERE id = $1 AND finished_unix_ms IS NULL AND attempts >= $3"
-    " AND (state = 'queued' OR claim_expires_unix_ms <= $2)";
+    " WHERE id = $1 AND attempts >= $3"
+    " AND (state = 'queued' OR (state = 'running' AND claim_expires_unix_ms <= $2))"
+    " RETURNING owner, webhook_url";
 
-inline constexpr std::string_view kFinishedAt =
-    "SELECT finished_unix_ms FROM executions WHERE id = $1";
+inline constexpr std::string_view kHolder =
+    "SELECT finished_unix_ms, runner, claim_expires_unix_ms FROM executions WHERE id = $1";
+
+// $1 runner, $2 expires
+inline constexpr std::string_view kRenewClaims =
+    "UPDATE executions SET claim_expires_unix_ms = $2"
+    " WHERE finished_unix_ms IS NULL AND state = 'running' AND runner = $1";
 
 // The attempt is given back; with the first of them its start is forgotten, too.
 inline constexpr std::string_view kRelease =
     "UPDATE executions SET state = 'queued', runner = '', claim_expires_unix_ms = 0,"
     " started_unix_ms = CASE WHEN attempts > 1 THEN started_unix_ms END,"
     " attempts = attempts - 1"
-    " WHERE id = $1 AND state = 'running' AND runner = $2 AND finished_unix_ms IS NULL";
+    " WHERE id = $1 AND state = 'running' AND runner = $2";
 
 // $1 id, $2 state, $3 now, $4 outcome
 inline constexpr std::string_view kFinish =
     "UPDATE executions SET state = $2, runner = '', claim_expires_unix_ms = 0,"
     " finished_unix_ms = $3, outcome = $4"
-    " WHERE id = $1 AND finished_unix_ms IS NULL";
+    " WHERE id = $1 AND state IN ('queued', 'running')"
+    " RETURNING owner, webhook_url";
+
+// The same; nothing is owed then or later.
+inline constexpr std::string_view kWithdraw =
+    "UPDATE executions SET state = $2, runner = '', claim_expires_unix_ms = 0,"
+    " finished_unix_ms = $3, outcome = $4, webhook_url = ''"
+    " WHERE id = $1 AND state IN ('queued', 'running')"
+    " RETURNING owner, webhook_url";
+
+inline constexpr std::string_view kEnd =
+    "SELECT finished_unix_ms, outcome FROM executions WHERE id = $1";
 
 inline constexpr std::string_view kGet =
     "SELECT state, attempts, runner, claim_expires_unix_ms, started_unix_ms, finished_unix_ms,"
@@ -52,23 +73,39 @@ inline constexpr std::string_view kGetOwned =
     "SELECT state, attempts, runner, claim_expires_unix_ms, started_unix_ms, finished_unix_ms,"
     " request, outcome FROM executions WHERE id = $1 AND owner = $2";
 
-// $1 now, $2 limit. Each half reads at most $2 rows of the index in its order.
-inline constexpr std::string_view kUnfinished =
-    "SELECT id, created_unix_ms FROM (SELECT id, created_unix_ms FROM executions"
-    " WHERE finished_unix_ms IS NULL AND state = 'queued'"
-    " ORDER BY created_unix_ms, id LIMIT $2) AS waiting"
+// $1 lane, $2 now, $3 dispatched before, $4 limit. Each half reads the index in its order: of the
+// waiting at most $4 rows, of the running as many as there are.
+inline constexpr std::string_view kUndispatched =
+    "SELECT id, dispatched_unix_ms FROM (SELECT id, dispatched_unix_ms FROM executions"
+    " WHERE finished_unix_ms IS NULL AND state = 'queued' AND lane = $1"
+    " AND dispatched_unix_ms < $3"
+    " ORDER BY dispatched_unix_ms, id LIMIT $4) AS waiting"
     " UNION ALL "
-    "SELECT id, created_unix_ms FROM (SELECT id, created_unix_ms FROM executions"
-    " WHERE finished_unix_ms IS NULL AND state = 'running' AND claim_expires_unix_ms <= $1"
-    " ORDER BY created_unix_ms, id LIMIT $2) AS abandoned"
-    " ORDER BY created_unix_ms, id LIMIT $2";
+    "SELECT id, dispatched_unix_ms FROM (SELECT id, dispatched_unix_ms FROM executions"
+    " WHERE finished_unix_ms IS NULL AND state = 'running' AND lane = $1"
+    " AND dispatched_unix_ms < $3 AND claim_expires_unix_ms <= $2"
+    " ORDER BY dispatched_unix_ms, id LIMIT $4) AS abandoned"
+    " ORDER BY dispatched_unix_ms, id LIMIT $4";
+
+// $1 id, $2 dispatched as seen, $3 now
+inline constexpr std::string_view kNoteDispatch =
+    "UPDATE executions SET dispatched_unix_ms = $3"
+    " WHERE id = $1 AND dispatched_unix_ms = $2 AND state IN ('queued', 'running')";
 
 inline constexpr std::string_view kVoidClaims =
     "UPDATE executions SET state = 'queued', runner = '', claim_expires_unix_ms = 0"
     " WHERE finished_unix_ms IS NULL AND state = 'running' AND runner = $1";
 
 inline constexpr std::string_view kCountUnfinished =
-    "SELECT state, COUNT(*) FROM executions WHERE finished_unix_ms IS NULL GROUP BY state";
+    "SELECT lane, state, COUNT(*), MIN(created_unix_ms) FROM executions"
+    " WHERE finished_unix_ms IS NULL GROUP BY state, lane";
+
+// $1 owner, $2 dialect, $3 the first id to look at, $4 changed since, $5 limit
+inline constexpr std::string_view kChangedSince =
+    "SELECT id, state, COALESCE(finished_unix_ms, started_unix_ms, created_unix_ms)"
+    " FROM executions WHERE owner = $1 AND id >= $3 AND dialect = $2"
+    " AND COALESCE(finished_unix_ms, started_unix_ms, created_unix_ms) >= $4"
+    " ORDER BY id DESC LIMIT $5";
 
 inline constexpr std::string_view kPing = "SELECT COUNT(*) FROM schema_migrations";
 

@@ -7,8 +7,10 @@
 // the run is then repeated, to still one result. Changes take effect in the order of the calls.
 // The *Async forms return at once and call back from a thread of the store, which must not be
 // blocked. State transitions are conditional writes: the first terminal write wins, so any number
-// of deliveries give one result.
-// Errors: kUnavailable when the database is away (nothing was written), kInternal when it failed.
+// of deliveries give one result; and the same transaction writes the webhook that is then owed
+// (store/delivery_store.h), so that neither exists without the other.
+// Errors: kUnavailable when the database is away (nothing was written), kDeadlineExceeded when it
+// went away while it wrote (nobody knows; to ask again is harmless), kInternal when it failed.
 #pragma once
 
 #include <cstdint>
@@ -42,6 +44,26 @@ enum class ClaimVerdict {
   kUnknown,    // no such row
 };
 
+// An execution that may have to be handed to the broker again.
+struct Undispatched {
+  schema::ExecutionId id;
+  std::int64_t dispatched_unix_ms = 0;  // when that was last done
+};
+
+// Of everything accepted and not finished, by lane.
+struct LaneCounts {
+  std::uint64_t queued = 0;
+  std::uint64_t running = 0;
+  std::int64_t oldest_queued_unix_ms = 0;  // when that one was accepted; 0 when none is queued
+};
+
+// What a list shows of an execution: no code, no output.
+struct ExecutionSummary {
+  schema::ExecutionId id;
+  schema::State state = schema::State::kQueued;
+  std::int64_t changed_unix_ms = 0;  // of the last change of state
+};
+
 struct ClaimRequest {
   schema::ExecutionId id;
   std::string runner;
@@ -69,34 +91,58 @@ class ExecutionStore {
   // verdict decides whether its outcome counts.
   virtual void ClaimAsync(ClaimRequest request, std::function<void(Result<ClaimVerdict>)> done) = 0;
 
+  // The claims that `runner` holds now, expired or not, last until `expires_unix_ms`: the heartbeat
+  // of a runner, which keeps its work from being taken over. Returns how many.
+  virtual Result<std::size_t> RenewClaims(const std::string& runner,
+                                          std::int64_t expires_unix_ms) = 0;
+
   // running under `runner` → queued with no claim, attempts given back; for a runner that shuts
   // down before it ran the job. kNotFound when `runner` does not hold it, expired or not.
   virtual Result<void> Release(const schema::ExecutionId& id, const std::string& runner) = 0;
 
   // Any non-terminal state → the outcome's state. False when the row was terminal already (the
-  // outcome is dropped); kNotFound for an unknown id.
+  // outcome is dropped); kNotFound for an unknown id. If the execution has a webhook_url, one
+  // delivery is owed from then on; so it is when a claim ends it as `lost`.
   virtual Result<bool> Finish(const schema::ExecutionId& id, const schema::Outcome& outcome,
                               std::int64_t now_unix_ms) = 0;
   virtual void FinishAsync(schema::ExecutionId id, schema::Outcome outcome,
                            std::int64_t now_unix_ms, std::function<void(Result<bool>)> done) = 0;
 
+  // The same for an execution that was refused after all, and whoever asked was told: no webhook.
+  virtual void WithdrawAsync(schema::ExecutionId id, schema::Outcome outcome,
+                             std::int64_t now_unix_ms, std::function<void(Result<bool>)> done) = 0;
+
   // kNotFound for an unknown id, and for another owner's when `owner` is given.
   virtual Result<ExecutionRecord> Get(const schema::ExecutionId& id,
                                       const std::optional<schema::OwnerId>& owner) = 0;
 
-  // Oldest first: rows `queued`, and rows `running` whose claim expired by `now_unix_ms`.
-  virtual Result<std::vector<schema::ExecutionId>> Unfinished(std::int64_t now_unix_ms,
-                                                              std::size_t limit) = 0;
+  // Of one lane, least recently dispatched first, those last dispatched before
+  // `dispatched_before_unix_ms`: rows `queued`, and rows `running` whose claim expired by
+  // `now_unix_ms`. A new row counts as dispatched when it was created.
+  virtual Result<std::vector<Undispatched>> FindUndispatched(schema::Priority lane,
+                                                             std::int64_t now_unix_ms,
+                                                             std::int64_t dispatched_before_unix_ms,
+                                                             std::size_t limit) = 0;
+  // Notes that it is about to be dispatched again. False when somebody else noted that since it was
+  // read, or it is terminal: then leave it to him.
+  virtual Result<bool> NoteDispatch(const Undispatched& seen, std::int64_t now_unix_ms) = 0;
 
   // For a store with one runner, at start: every claim of `runner` is void from now on, because
   // the process that held it is gone. The rows are `queued`; the attempts count. Returns how many.
   virtual Result<std::size_t> VoidClaims(const std::string& runner) = 0;
 
   struct Counts {
-    std::uint64_t queued = 0;
-    std::uint64_t running = 0;
+    LaneCounts interactive;
+    LaneCounts background;
   };
   virtual Result<Counts> CountUnfinished() = 0;
+
+  // Newest first, at most `limit`: executions of that owner and dialect whose state last changed at
+  // `since_unix_ms` or later. Those accepted more than a day before that are left out.
+  virtual Result<std::vector<ExecutionSummary>> ListChangedSince(const schema::OwnerId& owner,
+                                                                 const std::string& dialect,
+                                                                 std::int64_t since_unix_ms,
+                                                                 std::size_t limit) = 0;
 
   // One cheap round trip; the readiness of /health.
   virtual Result<void> Ping() = 0;

@@ -1,6 +1,9 @@
 #include "store/group_commit.h"
 
 #include <algorithm>
+#include <chrono>
+
+#include "base/clock.h"
 
 namespace forkbox::store {
 namespace {
@@ -8,7 +11,31 @@ namespace {
 // Keeps one transaction, and so the wait of the first in it, within some milliseconds.
 constexpr std::size_t kMaxBatch = 512;
 
+// How long the writes of a batch that failed are tried one by one.
+constexpr std::chrono::seconds kLongestRepeat{5};
+
+// Not the fault of the write: a lost connection, a deadlock with another process.
+bool IsPassing(const Error& error) {
+  return error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kDeadlineExceeded;
+}
+
 }  // namespace
+
+GroupCommit::Work::Work(Durability durability, std::string_view sql, std::vector<Value> values,
+                        bool answer_writes)
+    : durability_(durability),
+      sql_(sql),
+      values_(std::move(values)),
+      answer_writes_(answer_writes) {
+  params_.reserve(values_.size());
+  for (const Value& value : values_) {
+    if (const auto* number = std::get_if<std::int64_t>(&value)) {
+      params_.emplace_back(*number);
+    } else {
+      params_.emplace_back(std::string_view(std::get<std::string>(value)));
+    }
+  }
+}
 
 GroupCommit::GroupCommit(std::unique_ptr<Connection> connection, Log log)
     : connection_(std::move(connection)), log_(std::move(log)) {
@@ -54,29 +81,68 @@ void GroupCommit::Loop() {
 
 void GroupCommit::CommitBatch(Batch& batch) {
   bool begun = false;
-  const Result<void> together = Commit(batch, begun);
+  const Result<void> together = Commit(batch, false, begun);
   // Without a transaction at all (the database is away, or locked) each alone would fail as well,
   // and perhaps wait as long.
-  if (together || !begun || batch.size() == 1) {
+  const bool hopeless =
+      !together && (!begun || (batch.size() == 1 && !IsPassing(together.error())));
+  if (together || hopeless) {
     for (const auto& work : batch) Settle(*work, together);
     return;
   }
-  for (const auto& work : batch) Settle(*work, Commit(std::span(&work, 1), begun));
+  // Perhaps all of it was kept. To run it again is harmless, since all writes are conditional, and
+  // each is told that it may meet itself. What fails now remains unknown.
+  const bool in_doubt = together.error().code == ErrorCode::kDeadlineExceeded;
+  const SteadyTime give_up = std::chrono::steady_clock::now() + kLongestRepeat;
+  Result<void> alone;
+  for (const auto& work : batch) {
+    // A database that takes long to say no is not asked hundreds of times.
+    const bool away = !alone && IsPassing(alone.error());
+    if (!away || std::chrono::steady_clock::now() < give_up) {
+      alone = Commit(std::span(&work, 1), in_doubt, begun);
+      if (!alone && in_doubt) {
+        alone = Fail(ErrorCode::kDeadlineExceeded, std::move(alone).error().message);
+      }
+    }
+    Settle(*work, alone);
+  }
 }
 
-Result<void> GroupCommit::Commit(std::span<const std::unique_ptr<Work>> works, bool& begun) {
+Result<void> GroupCommit::Commit(std::span<const std::unique_ptr<Work>> works, bool again,
+                                 bool& begun) {
   const bool durable = std::any_of(works.begin(), works.end(), [](const auto& work) {
     return work->durability() == Durability::kPowerCut;
   });
   Result<void> result =
       connection_->Begin(durable ? Durability::kPowerCut : Durability::kProcessCrash);
   begun = result.has_value();
-  for (std::size_t i = 0; result && i < works.size(); ++i) {
-    result = works[i]->Apply(*connection_);
-  }
-  if (result) result = connection_->Commit();
+  if (result) result = ApplyAndCommit(works, again);
   if (!result) connection_->Rollback();
   return result;
+}
+
+Result<void> GroupCommit::ApplyAndCommit(std::span<const std::unique_ptr<Work>> works, bool again) {
+  std::vector<Statement> statements;
+  statements.reserve(works.size());
+  bool answers_write = false;
+  for (const auto& work : works) {
+    if (!work->statement().sql.empty()) statements.push_back(work->statement());
+    answers_write = answers_write || work->answer_writes();
+  }
+  const Result<std::vector<Rows>> ran = answers_write
+                                            ? connection_->ExecuteAll(statements)
+                                            : connection_->ExecuteAllAndCommit(statements);
+  if (!ran) return Fail(ran.error());
+  static const Rows kNone;
+  auto next = ran->begin();
+  for (const auto& work : works) {
+    const Rows& rows = work->statement().sql.empty() ? kNone : *next++;
+    Result<void> answered = work->Answer(*connection_, rows, again);
+    if (answered) continue;
+    if (answers_write) return answered;
+    return Fail(ErrorCode::kDeadlineExceeded, std::move(answered).error().message);  // it is kept
+  }
+  return answers_write ? connection_->Commit() : Result<void>();
 }
 
 void GroupCommit::Settle(Work& work, const Result<void>& result) {
@@ -86,7 +152,7 @@ void GroupCommit::Settle(Work& work, const Result<void>& result) {
     return;
   }
   const Error& error = result.error();
-  const bool ours = error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kInternal;
+  const bool ours = IsPassing(error) || error.code == ErrorCode::kInternal;
   if (ours && !std::exchange(failing_, true)) {
     log_.Error("store.write_failed", {{"code", ToString(error.code)}, {"message", error.message}});
   }

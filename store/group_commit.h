@@ -3,17 +3,21 @@
 // write waits for nobody; under load the batches grow by themselves.
 //
 // Thread-safe. Writes take effect in the order of their submission. Not bounded: whoever submits
-// bounds what he has in flight.
+// bounds what he has in flight. Everything is answered in bounded time, if the Connection is.
 #pragma once
 
 #include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <future>
 #include <memory>
 #include <mutex>
 #include <span>
+#include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "base/check.h"
@@ -31,16 +35,46 @@ class GroupCommit {
   GroupCommit(const GroupCommit&) = delete;
   GroupCommit& operator=(const GroupCommit&) = delete;
 
-  // What a write says when its statements ran: an answer, which may well be an Error of its own
-  // (no such row) and then takes nothing from the others. The outer Error is for a statement that
-  // failed, which undoes the batch.
+  // A parameter that the write owns.
+  using Value = std::variant<std::int64_t, std::string>;
+
+  // Moves where a braced list would copy: a request may be megabytes.
+  template <class... V>
+  static std::vector<Value> Values(V&&... values) {
+    std::vector<Value> all;
+    all.reserve(sizeof...(values));
+    (all.emplace_back(std::forward<V>(values)), ...);
+    return all;
+  }
+
+  // What the statement of a write brought.
+  struct Ran {
+    const Rows& rows;               // empty when there was no statement
+    std::span<const Param> params;  // the statement's
+    // It may have taken effect before: the connection was lost while a first try was committed. The
+    // row it meets may then be its own.
+    bool again = false;
+  };
+
+  // One statement, sent together with those of the others in the batch, and what to make of what it
+  // brought, which may take further statements. `answer` says what `T` the caller gets, which may
+  // well be an Error of its own (no such row) and then takes nothing from the others. Its outer
+  // Error is for a statement that failed, which undoes the batch.
   template <class T>
-  using Write = std::function<Result<Result<T>>(Connection&)>;
+  struct Write {
+    std::string_view sql;  // "" when the answer is known already, and only keeps its turn
+    std::vector<Value> values;
+    std::function<Result<Result<T>>(Connection&, const Ran&)> answer;
+    // `answer` may write, and belongs to the transaction. Otherwise COMMIT need not wait for it,
+    // and is sent with the statements if that is so for all of the batch.
+    bool answer_writes = false;
+  };
 
   // Runs `write` in some transaction and calls `done` on the writer's thread once that is as
-  // durable as asked, or failed. When a batch is undone its writes run again one by one, so that a
-  // bad one fails alone: `write` must not change anything but the database. It must not begin or
-  // end transactions. `done` must not block, nor call Run().
+  // durable as asked, or failed. When a batch is undone, or nobody knows whether it was, its writes
+  // run again one by one, so that a bad one fails alone: `answer` must not change anything but the
+  // database, nor begin or end transactions. `done` must not block, nor call Run().
+  // Errors of the database: kDeadlineExceeded when it may have taken effect.
   template <class T>
   void Submit(Durability durability, Write<T> write, std::function<void(Result<T>)> done) {
     Add(std::make_unique<WorkOf<T>>(durability, std::move(write), std::move(done)));
@@ -60,25 +94,37 @@ class GroupCommit {
  private:
   class Work {
    public:
-    explicit Work(Durability durability) : durability_(durability) {}
+    Work(Durability durability, std::string_view sql, std::vector<Value> values,
+         bool answer_writes);
     virtual ~Work() = default;
-    virtual Result<void> Apply(Connection& connection) = 0;
-    virtual void Committed() = 0;  // after a successful Apply()
-    virtual void Failed(const Error& error) = 0;
+    Work(const Work&) = delete;
+    Work& operator=(const Work&) = delete;
+
     [[nodiscard]] Durability durability() const { return durability_; }
+    [[nodiscard]] Statement statement() const { return {sql_, params_}; }
+    [[nodiscard]] bool answer_writes() const { return answer_writes_; }
+    virtual Result<void> Answer(Connection& connection, const Rows& rows, bool again) = 0;
+    virtual void Committed() = 0;  // after a successful Answer()
+    virtual void Failed(const Error& error) = 0;
 
    private:
     const Durability durability_;
+    const std::string_view sql_;
+    const std::vector<Value> values_;
+    std::vector<Param> params_;  // of values_
+    const bool answer_writes_;
   };
 
   template <class T>
   class WorkOf final : public Work {
    public:
     WorkOf(Durability durability, Write<T> write, std::function<void(Result<T>)> done)
-        : Work(durability), write_(std::move(write)), done_(std::move(done)) {}
+        : Work(durability, write.sql, std::move(write.values), write.answer_writes),
+          write_answer_(std::move(write.answer)),
+          done_(std::move(done)) {}
 
-    Result<void> Apply(Connection& connection) override {
-      Result<Result<T>> answer = write_(connection);
+    Result<void> Answer(Connection& connection, const Rows& rows, bool again) override {
+      Result<Result<T>> answer = write_answer_(connection, {rows, statement().params, again});
       if (!answer) return Fail(std::move(answer).error());
       answer_ = std::move(*answer);
       return {};
@@ -87,7 +133,7 @@ class GroupCommit {
     void Failed(const Error& error) override { done_(Fail(error)); }
 
    private:
-    const Write<T> write_;
+    const std::function<Result<Result<T>>(Connection&, const Ran&)> write_answer_;
     const std::function<void(Result<T>)> done_;
     Result<T> answer_;
   };
@@ -98,7 +144,9 @@ class GroupCommit {
   void Loop();
   void CommitBatch(Batch& batch);
   // All of `works` in one transaction, or none. Sets `begun` once it began.
-  Result<void> Commit(std::span<const std::unique_ptr<Work>> works, bool& begun);
+  Result<void> Commit(std::span<const std::unique_ptr<Work>> works, bool again, bool& begun);
+  // The same within the transaction that has begun.
+  Result<void> ApplyAndCommit(std::span<const std::unique_ptr<Work>> works, bool again);
   void Settle(Work& work, const Result<void>& result);
 
   const std::unique_ptr<Connection> connection_;  // the writer thread's

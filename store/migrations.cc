@@ -32,9 +32,93 @@ constexpr std::string_view kVersion1[] = {
     "CREATE INDEX executions_by_owner ON executions (owner, id)",
 };
 
-constexpr Migration kMigrations[] = {
-    {1, kVersion1},
+constexpr std::string_view kVersion2[] = {
+    "ALTER TABLE executions ADD COLUMN lane TEXT NOT NULL DEFAULT 'interactive'",
+    "ALTER TABLE executions ADD COLUMN dialect TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE executions ADD COLUMN webhook_url TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE executions ADD COLUMN dispatched_unix_ms BIGINT NOT NULL DEFAULT 0",
+    // Of finished rows nobody asks.
+    "UPDATE executions SET dispatched_unix_ms = created_unix_ms WHERE finished_unix_ms IS NULL",
+    // As the one before it: holds only what is still to be done, and its last columns are there so
+    // that the index alone answers. Nothing that a runner's heartbeat changes is in it.
+    "DROP INDEX executions_unfinished",
+    R"(CREATE INDEX executions_unfinished
+         ON executions (state, lane, dispatched_unix_ms, id, created_unix_ms, finished_unix_ms)
+         WHERE finished_unix_ms IS NULL)",
+
+    R"(CREATE TABLE deliveries (
+         id TEXT NOT NULL PRIMARY KEY,
+         execution_id TEXT NOT NULL,
+         owner TEXT NOT NULL,
+         url TEXT NOT NULL,
+         state TEXT NOT NULL,
+         attempts BIGINT NOT NULL,
+         sender TEXT NOT NULL,
+         claim_expires_unix_ms BIGINT NOT NULL,
+         created_unix_ms BIGINT NOT NULL,
+         next_attempt_unix_ms BIGINT NOT NULL,
+         finished_unix_ms BIGINT NOT NULL,
+         body TEXT NOT NULL))",
+    "CREATE INDEX deliveries_by_execution ON deliveries (execution_id, id)",
+    // However often it is asked for at once, an execution is owed one delivery at a time.
+    R"(CREATE UNIQUE INDEX deliveries_pending_once ON deliveries (execution_id)
+         WHERE state = 'pending')",
+    R"(CREATE INDEX deliveries_open ON deliveries (state, next_attempt_unix_ms, id)
+         WHERE state <> 'delivered')",
+    R"(CREATE TABLE delivery_attempts (
+         delivery_id TEXT NOT NULL,
+         number BIGINT NOT NULL,
+         started_unix_ms BIGINT NOT NULL,
+         duration_ms BIGINT NOT NULL,
+         status BIGINT NOT NULL,
+         error TEXT NOT NULL,
+         PRIMARY KEY (delivery_id, number)))",
+
+    // `number` counts the secrets that an owner ever made.
+    R"(CREATE TABLE webhook_secrets (
+         owner TEXT NOT NULL,
+         number BIGINT NOT NULL,
+         secret TEXT NOT NULL,
+         created_unix_ms BIGINT NOT NULL,
+         expires_unix_ms BIGINT NOT NULL,
+         PRIMARY KEY (owner, number)))",
+
+    R"(CREATE TABLE runners (
+         id TEXT NOT NULL PRIMARY KEY,
+         host TEXT NOT NULL,
+         slots BIGINT NOT NULL,
+         busy BIGINT NOT NULL,
+         started_unix_ms BIGINT NOT NULL,
+         seen_unix_ms BIGINT NOT NULL,
+         details TEXT NOT NULL))",
 };
+
+// A row is written two or three times, and what it was stays in the indexes until a vacuum. The
+// default waits until that is a fifth of the table: the longer the history, the more of the dead
+// would the queries on what is unfinished meet.
+constexpr std::string_view kVersion2OnPostgres[] = {
+    "ALTER TABLE executions SET"
+    " (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 10000)",
+    "ALTER TABLE deliveries SET"
+    " (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 10000)",
+};
+
+constexpr Migration kMigrations[] = {
+    {1, kVersion1, {}},
+    {2, kVersion2, kVersion2OnPostgres},
+};
+
+Result<void> Run(Connection& connection, const Migration& migration,
+                 std::span<const std::string_view> statements) {
+  for (const std::string_view statement : statements) {
+    const Result<Rows> applied = connection.Execute(statement);
+    if (!applied) {
+      return Fail(applied.error().code, "migration " + std::to_string(migration.version) + ": " +
+                                            applied.error().message);
+    }
+  }
+  return {};
+}
 
 Result<void> Apply(Connection& connection, std::span<const Migration> migrations,
                    std::int64_t now_unix_ms) {
@@ -53,13 +137,11 @@ Result<void> Apply(Connection& connection, std::span<const Migration> migrations
   }
   for (const Migration& migration : migrations) {
     if (migration.version <= version) continue;
-    for (const std::string_view statement : migration.statements) {
-      const Result<Rows> applied = connection.Execute(statement);
-      if (!applied) {
-        return Fail(applied.error().code, "migration " + std::to_string(migration.version) + ": " +
-                                              applied.error().message);
-      }
+    Result<void> run = Run(connection, migration, migration.statements);
+    if (run && connection.product() == Connection::Product::kPostgres) {
+      run = Run(connection, migration, migration.on_postgres);
     }
+    if (!run) return run;
     const Result<Rows> noted = connection.Execute(
         "INSERT INTO schema_migrations (version, applied_unix_ms) VALUES ($1, $2)",
         {migration.version, now_unix_ms});

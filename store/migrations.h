@@ -14,6 +14,7 @@ namespace forkbox::store {
 struct Migration {
   std::int64_t version = 0;
   std::span<const std::string_view> statements;
+  std::span<const std::string_view> on_postgres;  // after those; how it stores, not what
 };
 
 // Ours, from 1 upwards without gaps.

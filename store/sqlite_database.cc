@@ -29,7 +29,7 @@ struct FinalizeStatement {
   void operator()(sqlite3_stmt* statement) const { ::sqlite3_finalize(statement); }
 };
 using DatabaseHandle = std::unique_ptr<sqlite3, CloseDatabase>;
-using Statement = std::unique_ptr<sqlite3_stmt, FinalizeStatement>;
+using PreparedStatement = std::unique_ptr<sqlite3_stmt, FinalizeStatement>;
 
 ErrorCode CodeOf(int code) {
   switch (code & 0xFF) {
@@ -60,6 +60,8 @@ class SqliteConnection final : public Connection {
   SqliteConnection(DatabaseHandle database, std::string path)
       : path_(std::move(path)), database_(std::move(database)) {}
   ~SqliteConnection() override { Rollback(); }
+
+  [[nodiscard]] Product product() const override { return Product::kSqlite; }
 
   using Connection::Execute;
   Result<Rows> Execute(std::string_view sql, std::span<const Param> params) override {
@@ -116,7 +118,7 @@ class SqliteConnection final : public Connection {
                                           SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
     if (code != SQLITE_OK) return Failure();
     FORKBOX_CHECK(statement != nullptr);  // an empty text
-    statements_.emplace(std::string(sql), Statement(statement));
+    statements_.emplace(std::string(sql), PreparedStatement(statement));
     return statement;
   }
 
@@ -181,7 +183,7 @@ class SqliteConnection final : public Connection {
 
   const std::string path_;
   const DatabaseHandle database_;
-  std::unordered_map<std::string, Statement, HashText, std::equal_to<>> statements_;
+  std::unordered_map<std::string, PreparedStatement, HashText, std::equal_to<>> statements_;
   std::optional<Durability> durability_;  // as last set; unset: the library's default
 };
 

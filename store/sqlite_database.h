@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <string>
 
 #include "base/result.h"
 #include "store/database.h"
@@ -25,6 +26,7 @@ class SqliteDatabase final : public Database {
   static Result<std::unique_ptr<SqliteDatabase>> Open(std::filesystem::path path,
                                                       SqliteOptions options = {});
 
+  [[nodiscard]] std::string name() const override { return "database " + path_.string(); }
   Result<std::unique_ptr<Connection>> Connect(Access access) override;
 
  private:

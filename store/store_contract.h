@@ -1,0 +1,59 @@
+// What every Store must do, as test suites. A test compiles the *_contract.cc files into itself
+// and instantiates the suites with a factory:
+//
+//   INSTANTIATE_STORE_CONTRACTS(Sqlite, [] { return std::make_unique<SqliteUnderTest>(); });
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "store/store.h"
+#include "store/testing_executions.h"
+
+namespace forkbox::store {
+
+// An empty store of its own, gone with this object.
+class StoreUnderTest {
+ public:
+  virtual ~StoreUnderTest() = default;
+  virtual Store& store() = 0;
+  // Closes the store and opens the same data again.
+  virtual void Reopen() = 0;
+  // Another process's view of the same data, as it were.
+  virtual std::unique_ptr<Store> OpenAnother() = 0;
+};
+
+using StoreFactory = std::function<std::unique_ptr<StoreUnderTest>()>;
+
+class StoreContract : public testing::TestWithParam<StoreFactory> {
+ protected:
+  void SetUp() override { under_test_ = GetParam()(); }
+  ExecutionStore& executions() { return under_test_->store().executions(); }
+  DeliveryStore& deliveries() { return under_test_->store().deliveries(); }
+  WebhookSecretStore& webhook_secrets() { return under_test_->store().webhook_secrets(); }
+  RunnerRegistry& runners() { return under_test_->store().runners(); }
+  void Reopen() { under_test_->Reopen(); }
+  std::unique_ptr<Store> OpenAnother() { return under_test_->OpenAnother(); }
+
+ private:
+  std::unique_ptr<StoreUnderTest> under_test_;
+};
+
+class ExecutionStoreContract : public StoreContract {};
+class DeliveryStoreContract : public StoreContract {};
+class WebhookSecretStoreContract : public StoreContract {};
+class RunnerRegistryContract : public StoreContract {};
+
+#define INSTANTIATE_STORE_CONTRACTS(name, ...)                          \
+  INSTANTIATE_TEST_SUITE_P(name, ExecutionStoreContract,                \
+                           testing::Values(StoreFactory(__VA_ARGS__))); \
+  INSTANTIATE_TEST_SUITE_P(name, DeliveryStoreContract,                 \
+                           testing::Values(StoreFactory(__VA_ARGS__))); \
+  INSTANTIATE_TEST_SUITE_P(name, WebhookSecretStoreContract,            \
+                           testing::Values(StoreFactory(__VA_ARGS__))); \
+  INSTANTIATE_TEST_SUITE_P(name, RunnerRegistryContract, testing::Values(StoreFactory(__VA_ARGS__)))
+
+}  // namespace forkbox::store
