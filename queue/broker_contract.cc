@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <future>
+#include <map>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -16,6 +17,20 @@ using schema::Priority;
 
 Deadline Soon() { return std::chrono::steady_clock::now() + std::chrono::seconds(30); }
 Deadline Now() { return std::chrono::steady_clock::now(); }
+
+bool Eventually(const std::function<bool()>& holds) {
+  for (const Deadline deadline = Soon(); Now() < deadline;) {
+    if (holds()) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return false;
+}
+
+Result<Depth> DepthNow(Broker& broker, Priority lane) {
+  auto answer = std::make_shared<std::promise<Result<Depth>>>();
+  broker.FreshDepth(lane, [answer](Result<Depth> depth) { answer->set_value(std::move(depth)); });
+  return answer->get_future().get();
+}
 
 Message NewMessage(std::string id, std::string owner, Priority lane) {
   Message message;
@@ -36,6 +51,8 @@ std::string TakeNext(Broker& broker, Deadline deadline, bool interactive_only) {
 
 namespace {
 
+constexpr Priority kLanes[] = {Priority::kInteractive, Priority::kBackground};
+
 TEST_P(BrokerContract, WhatIsPublishedIsLeasedOnce) {
   Message message = NewMessage("a", "owner");
   message.enqueued_unix_ms = 123;
@@ -47,11 +64,13 @@ TEST_P(BrokerContract, WhatIsPublishedIsLeasedOnce) {
   EXPECT_EQ((*lease)->message().lane, Priority::kInteractive);
   EXPECT_EQ((*lease)->message().enqueued_unix_ms, 123);
   EXPECT_FALSE((*lease)->redelivered());
+  EXPECT_EQ(DepthNow(broker(), Priority::kInteractive)->waiting, 0U);
   EXPECT_EQ(TakeNext(broker(), Now()), "");
   EXPECT_TRUE((*lease)->Ack().has_value());
   EXPECT_TRUE((*lease)->Ack().has_value());
   EXPECT_EQ((*lease)->message().id.str(), "a");
   lease->reset();
+  EXPECT_EQ(DepthNow(broker(), Priority::kInteractive)->waiting, 0U);
   EXPECT_EQ(TakeNext(broker(), Now()), "");
 }
 
@@ -64,12 +83,18 @@ TEST_P(BrokerContract, NothingComesOfNothing) {
 TEST_P(BrokerContract, ADroppedLeaseComesBackFirstAndSaysSo) {
   ASSERT_TRUE(broker().Publish(NewMessage("a")).has_value());
   ASSERT_TRUE(broker().Publish(NewMessage("b")).has_value());
+  // What is still on its way cannot be put in order.
+  const auto both_wait = [&] {
+    return Eventually([&] { return DepthNow(broker(), Priority::kInteractive)->waiting == 2; });
+  };
   for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(both_wait());
     auto lease = broker().Next(Soon(), false);
     ASSERT_TRUE(lease.has_value() && *lease != nullptr);
     EXPECT_EQ((*lease)->message().id.str(), "a");
     EXPECT_EQ((*lease)->redelivered(), i > 0);
   }
+  ASSERT_TRUE(both_wait());
   EXPECT_EQ(TakeNext(broker(), Soon()), "a");
   EXPECT_EQ(TakeNext(broker(), Soon()), "b");
 }
@@ -85,9 +110,11 @@ TEST_P(BrokerContract, ADroppedLeaseWakesWhoWaits) {
 
 TEST_P(BrokerContract, InteractiveGoesFirstAndCanBeAskedForAlone) {
   ASSERT_TRUE(broker().Publish(NewMessage("b1", "o", Priority::kBackground)).has_value());
+  EXPECT_EQ(DepthNow(broker(), Priority::kBackground)->waiting, 1U);
   EXPECT_EQ(TakeNext(broker(), Now(), true), "");
   ASSERT_TRUE(broker().Publish(NewMessage("i1")).has_value());
   ASSERT_TRUE(broker().Publish(NewMessage("i2")).has_value());
+  EXPECT_EQ(DepthNow(broker(), Priority::kInteractive)->waiting, 2U);
   EXPECT_EQ(TakeNext(broker(), Soon(), true), "i1");
   EXPECT_EQ(TakeNext(broker(), Soon()), "i2");
   EXPECT_EQ(TakeNext(broker(), Soon()), "b1");
@@ -103,41 +130,104 @@ TEST_P(BrokerContract, WhoTakesOnlyInteractiveDoesNotEatTheWakeOfOthers) {
   EXPECT_EQ(interactive.get(), "i");
 }
 
-TEST_P(BrokerContract, EachLaneIsBoundedAndSaysHowDeepItIs) {
-  broker({.max_waiting_interactive = 2, .max_waiting_background = 1});
-  for (const char* id : {"i1", "i2"}) {
-    Message message = NewMessage(id);
-    message.enqueued_unix_ms = id[1] == '1' ? 50 : 40;
-    ASSERT_TRUE(broker().Publish(message).has_value());
+TEST_P(BrokerContract, FreshDepthCountsWhatWasPublished) {
+  for (int i = 1; i <= 20; ++i) {
+    for (const Priority lane : kLanes) {
+      const std::string id = std::string(ToString(lane)) + std::to_string(i);
+      ASSERT_TRUE(broker().Publish(NewMessage(id, "o", lane)).has_value());
+      const Result<Depth> depth = DepthNow(broker(), lane);
+      ASSERT_TRUE(depth.has_value());
+      EXPECT_EQ(depth->waiting, static_cast<std::uint64_t>(i));
+      EXPECT_EQ(depth->leased, 0U);
+      EXPECT_EQ(depth->limit, 100U);
+    }
   }
-  EXPECT_EQ(broker().Publish(NewMessage("i3")).error().code, ErrorCode::kQueueFull);
-  ASSERT_TRUE(broker().Publish(NewMessage("b1", "o", Priority::kBackground)).has_value());
-  EXPECT_EQ(broker().Publish(NewMessage("b2", "o", Priority::kBackground)).error().code,
-            ErrorCode::kQueueFull);
+}
 
-  Result<Depth> depth = broker().GetDepth(Priority::kInteractive);
-  ASSERT_TRUE(depth.has_value());
-  EXPECT_EQ(depth->waiting, 2U);
-  EXPECT_EQ(depth->leased, 0U);
-  EXPECT_EQ(depth->limit, 2U);
-  EXPECT_EQ(broker().GetDepth(Priority::kBackground)->limit, 1U);
-
+TEST_P(BrokerContract, TheKnownDepthFollows) {
+  const auto waiting_and_leased = [&](std::uint64_t waiting, std::uint64_t leased) {
+    return Eventually([&] {
+      const Result<Depth> depth = broker().GetDepth(Priority::kInteractive);
+      return depth && depth->waiting == waiting && depth->leased == leased && depth->limit == 100;
+    });
+  };
+  EXPECT_TRUE(waiting_and_leased(0, 0));
+  ASSERT_TRUE(broker().Publish(NewMessage("a")).has_value());
+  ASSERT_TRUE(broker().Publish(NewMessage("b")).has_value());
+  EXPECT_TRUE(waiting_and_leased(2, 0));
   auto lease = broker().Next(Soon(), false);
-  depth = broker().GetDepth(Priority::kInteractive);
-  EXPECT_EQ(depth->waiting, 1U);
-  EXPECT_EQ(depth->leased, 1U);
-  ASSERT_TRUE(broker().Publish(NewMessage("i3")).has_value());
-  // What was accepted once is not refused when it comes back.
+  ASSERT_TRUE(lease.has_value() && *lease != nullptr);
+  EXPECT_TRUE(waiting_and_leased(1, 1));
   lease->reset();
-  EXPECT_EQ(broker().GetDepth(Priority::kInteractive)->waiting, 3U);
-  EXPECT_EQ(TakeNext(broker(), Soon()), "i1");
-  EXPECT_EQ(TakeNext(broker(), Soon()), "i2");
-  EXPECT_EQ(TakeNext(broker(), Soon()), "i3");
-  EXPECT_EQ(TakeNext(broker(), Soon()), "b1");
-  depth = broker().GetDepth(Priority::kInteractive);
-  EXPECT_EQ(depth->waiting, 0U);
-  EXPECT_EQ(depth->leased, 0U);
-  EXPECT_EQ(depth->oldest_enqueued_unix_ms, 0);
+  EXPECT_TRUE(waiting_and_leased(2, 0));
+}
+
+// Publishes until the lane refuses; the ids that were taken.
+std::vector<std::string> Fill(Broker& broker, Priority lane, const std::string& name) {
+  std::vector<std::string> taken;
+  for (;;) {
+    const std::string id = name + std::to_string(taken.size());
+    const Result<void> published = broker.Publish(NewMessage(id, "o", lane));
+    if (!published) {
+      EXPECT_EQ(published.error().code, ErrorCode::kQueueFull);
+      return taken;
+    }
+    taken.push_back(id);
+    (void)DepthNow(broker, lane);  // until it has come as far as it can
+  }
+}
+
+TEST_P(BrokerContract, EachLaneIsBounded) {
+  broker({.max_waiting_interactive = 2, .max_waiting_background = 1});
+  const std::uint64_t underway = GetParam().underway;
+  std::vector<std::string> interactive = Fill(broker(), Priority::kInteractive, "i");
+  const std::vector<std::string> background = Fill(broker(), Priority::kBackground, "b");
+  EXPECT_GE(interactive.size(), 2U);
+  EXPECT_LE(interactive.size(), 2 + underway);
+  EXPECT_GE(background.size(), 1U);
+  EXPECT_LE(background.size(), 1 + underway);
+  EXPECT_EQ(DepthNow(broker(), Priority::kInteractive)->waiting, interactive.size());
+  EXPECT_EQ(DepthNow(broker(), Priority::kInteractive)->limit, 2U);
+  EXPECT_EQ(DepthNow(broker(), Priority::kBackground)->waiting, background.size());
+  EXPECT_EQ(DepthNow(broker(), Priority::kBackground)->limit, 1U);
+
+  // A lease may make room. What was accepted once is not refused when it comes back.
+  auto lease = broker().Next(Soon(), true);
+  ASSERT_TRUE(lease.has_value() && *lease != nullptr);
+  EXPECT_EQ((*lease)->message().id.str(), "i0");
+  for (std::string& id : Fill(broker(), Priority::kInteractive, "j")) {
+    interactive.push_back(std::move(id));
+  }
+  lease->reset();
+  EXPECT_TRUE(Eventually(
+      [&] { return DepthNow(broker(), Priority::kInteractive)->waiting == interactive.size(); }));
+
+  std::multiset<std::string> taken(interactive.begin(), interactive.end());
+  taken.insert(background.begin(), background.end());
+  std::multiset<std::string> got;
+  while (got.size() < taken.size()) got.insert(TakeNext(broker(), Soon()));
+  EXPECT_EQ(got, taken);
+  EXPECT_EQ(DepthNow(broker(), Priority::kInteractive)->waiting, 0U);
+  EXPECT_EQ(DepthNow(broker(), Priority::kInteractive)->leased, 0U);
+}
+
+TEST_P(BrokerContract, TheOldestDispatchIsOfWhatStillWaits) {
+  for (const Priority lane : kLanes) {
+    std::map<std::string, std::int64_t> waiting;  // by id, when it was dispatched
+    for (int i = 0; i < 10; ++i) {
+      const std::string id = std::string(ToString(lane)) + std::to_string(i);
+      Message message = NewMessage(id, "o", lane);
+      message.dispatched_unix_ms = waiting[id] = 40 + i;
+      ASSERT_TRUE(broker().Publish(message).has_value());
+    }
+    while (!waiting.empty()) {
+      ASSERT_TRUE(Eventually([&] { return DepthNow(broker(), lane)->waiting == waiting.size(); }));
+      EXPECT_EQ(*broker().OldestDispatch(lane), waiting.begin()->second);
+      // Most often the oldest, but asking may have put it behind another.
+      ASSERT_EQ(waiting.erase(TakeNext(broker(), Soon())), 1U);
+    }
+    EXPECT_EQ(*broker().OldestDispatch(lane), std::nullopt);
+  }
 }
 
 TEST_P(BrokerContract, AReplyReachesWhoExpectsItOnce) {
@@ -151,6 +241,7 @@ TEST_P(BrokerContract, AReplyReachesWhoExpectsItOnce) {
   reply.id = ExecutionId("b");
   broker().SendReply(reply);  // nobody's
   reply.id = ExecutionId("a");
+  reply.to = broker().ReplyAddress();
   reply.outcome.stdout_text = "2\n";
   broker().SendReply(reply);
   EXPECT_EQ(heard.get_future().get(), "a 2\n");
@@ -209,7 +300,7 @@ TEST_P(BrokerContract, ACancelReachesEverySubscriberUntilItsTokenIsGone) {
     const std::lock_guard lock(mutex);
     return heard.size() >= 2;
   };
-  while (!reached()) std::this_thread::yield();
+  EXPECT_TRUE(Eventually(reached));
   first.reset();
   ASSERT_TRUE(broker().Cancel(ExecutionId("b")).has_value());
   all.get_future().get();
@@ -284,9 +375,9 @@ TEST_P(BrokerContract, ManyPublishersAndRunnersLoseAndDoubleNothing) {
   for (auto& thread : threads) thread.join();
   EXPECT_EQ(done.size(), static_cast<std::size_t>(kPublishers * kEach));
   EXPECT_EQ(std::set<std::string>(done.begin(), done.end()).size(), done.size());
-  for (const Priority lane : {Priority::kInteractive, Priority::kBackground}) {
-    EXPECT_EQ(broker().GetDepth(lane)->waiting, 0U);
-    EXPECT_EQ(broker().GetDepth(lane)->leased, 0U);
+  for (const Priority lane : kLanes) {
+    EXPECT_EQ(DepthNow(broker(), lane)->waiting, 0U);
+    EXPECT_EQ(DepthNow(broker(), lane)->leased, 0U);
   }
 }
 

@@ -26,7 +26,10 @@ struct BrokerLimits {
 
 struct BrokerFactory {
   std::string name;
-  std::function<std::unique_ptr<Broker>(BrokerLimits)> make;  // an empty one
+  // An empty one, for up to four threads in Next(), one of them for interactive messages alone.
+  std::function<std::unique_ptr<Broker>(BrokerLimits)> make;
+  // How many messages may be on their way to a lease: they wait, but do not count for the limit.
+  std::uint64_t underway = 0;
 
   static std::string Name(const testing::TestParamInfo<BrokerFactory>& info) {
     return info.param.name;
@@ -50,6 +53,11 @@ class BrokerContract : public testing::TestWithParam<BrokerFactory> {
 // For what must come: a deadline no test should reach. For what must not: now.
 Deadline Soon();
 Deadline Now();
+bool Eventually(const std::function<bool()>& holds);
+
+// FreshDepth(), waited for. What was published before has by then come as far as it can without a
+// lease, so this also parts what is not there from what is not there yet.
+Result<Depth> DepthNow(Broker& broker, schema::Priority lane);
 
 Message NewMessage(std::string id, std::string owner = "o",
                    schema::Priority lane = schema::Priority::kInteractive);

@@ -5,20 +5,20 @@
 // leasing and answering take constant or logarithmic time whatever waits.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <list>
 #include <memory>
 #include <mutex>
 #include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
-#include <vector>
 
 #include "queue/broker.h"
+#include "queue/cancel_subscriptions.h"
+#include "queue/next_line.h"
+#include "queue/reply_desk.h"
 
 namespace forkbox::queue {
 
@@ -35,20 +35,23 @@ class EmbeddedBroker final : public Broker {
   explicit EmbeddedBroker(Options options);
   ~EmbeddedBroker() override;  // every lease is gone by then
 
-  Result<void> Publish(Message message) override;
+  void PublishAsync(Message message, Done done) override;
   Result<std::unique_ptr<Lease>> Next(Deadline deadline, bool interactive_only) override;
   Result<Depth> GetDepth(schema::Priority lane) override;
+  void FreshDepth(schema::Priority lane, std::function<void(Result<Depth>)> done) override;
+  Result<std::optional<std::int64_t>> OldestDispatch(schema::Priority lane) override;
+  [[nodiscard]] const std::string& ReplyAddress() const override { return reply_address_; }
   void Expect(const schema::ExecutionId& id, std::function<void(Reply)> on_reply) override;
   void Forget(const schema::ExecutionId& id) override;
   void SendReply(Reply reply) override;
   std::shared_ptr<void> OnCancel(
       std::function<void(const schema::ExecutionId&)> on_cancel) override;
   Result<void> Cancel(const schema::ExecutionId& id) override;
+  Result<void> Status() override { return {}; }
   void Close() override;
 
  private:
   class EmbeddedLease;
-  struct Subscription;
 
   struct Entry {
     Message message;
@@ -64,40 +67,34 @@ class EmbeddedBroker final : public Broker {
   struct Lane {
     std::unordered_map<schema::OwnerId, Owner> owners;
     std::deque<schema::OwnerId> turns;
-    std::unordered_set<schema::ExecutionId> ids;   // of what waits
-    std::multiset<std::int64_t> enqueued_unix_ms;  // of what waits
+    std::unordered_set<schema::ExecutionId> ids;     // of what waits
+    std::multiset<std::int64_t> dispatched_unix_ms;  // of what waits
     std::uint64_t leased = 0;
     std::uint64_t limit = 0;
   };
-  struct Waiter {
-    std::condition_variable wake;
-    bool interactive_only = false;
-    bool woken = false;
-  };
+
+  Result<void> Take(Message message);
 
   // All of these with mutex_ held.
   Lane& LaneOf(schema::Priority priority);
   [[nodiscard]] bool MayLease(const schema::OwnerId& id, const Owner& owner) const;
   void TakeTurn(Lane& lane, const schema::OwnerId& id, Owner& owner, bool at_head);
   std::unique_ptr<Lease> Take(Lane& lane);
-  void WakeOne(schema::Priority priority);
 
   // What a lease does at its end.
   void EndLease(Message message, bool acked);
 
   const Options options_;
+  const std::string reply_address_ = "embedded";
 
   std::mutex mutex_;
   Lane interactive_;
   Lane background_;
-  std::list<Waiter*> waiters_;  // the Next() calls that sleep; each Waiter is on its caller's stack
+  NextLine next_line_;
   bool closed_ = false;
 
-  std::mutex replies_mutex_;
-  std::unordered_map<schema::ExecutionId, std::function<void(Reply)>> expected_;
-
-  std::mutex subscriptions_mutex_;
-  std::vector<std::weak_ptr<Subscription>> subscriptions_;
+  ReplyDesk replies_;
+  CancelSubscriptions cancels_;
 };
 
 }  // namespace forkbox::queue

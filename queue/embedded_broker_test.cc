@@ -125,19 +125,19 @@ TEST(EmbeddedBrokerTest, AnIdThatWaitsIsTakenOnce) {
   EXPECT_EQ(Drain(broker), "a ");
 }
 
-TEST(EmbeddedBrokerTest, TheAgeIsThatOfTheOldestThatWaits) {
+TEST(EmbeddedBrokerTest, TheHeadIsTheOldestDispatchThatWaits) {
   EmbeddedBroker broker({});
   for (const auto& [id, at] : {std::pair{"a", 30}, {"b", 10}, {"c", 10}, {"d", 20}}) {
     Message message = NewMessage(id);
-    message.enqueued_unix_ms = at;
+    message.dispatched_unix_ms = at;
     ASSERT_TRUE(broker.Publish(message).has_value());
   }
-  std::vector<std::int64_t> oldest;
+  std::vector<std::optional<std::int64_t>> oldest;
   for (int i = 0; i < 5; ++i) {
-    oldest.push_back(broker.GetDepth(Priority::kInteractive)->oldest_enqueued_unix_ms);
+    oldest.push_back(*broker.OldestDispatch(Priority::kInteractive));
     (void)TakeNext(broker, Now());
   }
-  EXPECT_EQ(oldest, (std::vector<std::int64_t>{10, 10, 10, 20, 0}));
+  EXPECT_EQ(oldest, (std::vector<std::optional<std::int64_t>>{10, 10, 10, 20, std::nullopt}));
 }
 
 TEST(EmbeddedBrokerTest, AfterCloseADroppedLeaseIsTheStores) {

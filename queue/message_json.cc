@@ -1,0 +1,156 @@
+#include "queue/message_json.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "schema/json.h"
+#include "schema/utf8.h"
+
+namespace forkbox::queue {
+namespace {
+
+using Json = nlohmann::json;
+using schema::ExecutionId;
+using schema::OwnerId;
+
+// The year 9999: differences of such times cannot overflow.
+constexpr std::int64_t kMaxUnixMs = 253'402'300'799'999;
+
+// A value of JSON takes two bytes at least, so these never refuse what the size lets through.
+constexpr schema::JsonLimits kMessageLimits{
+    .max_depth = 16, .max_values = kMaxMessageBytes / 2, .max_bytes = kMaxMessageBytes};
+constexpr schema::JsonLimits kReplyLimits{
+    .max_depth = 8, .max_values = 1'000, .max_bytes = kMaxReplyBytes};
+
+tl::unexpected<Error> Refuse(std::string why) {
+  return Fail(ErrorCode::kInvalidArgument, std::move(why));
+}
+
+bool IsOwner(std::string_view text) {
+  return text.size() <= kMaxOwnerBytes && schema::IsValidUtf8(text);
+}
+
+bool IsTime(std::int64_t unix_ms) { return unix_ms >= 0 && unix_ms <= kMaxUnixMs; }
+
+// Null when it is missing or of another type.
+const std::string* FindString(const Json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_string() ? &found->get_ref<const std::string&>()
+                                                     : nullptr;
+}
+
+std::optional<std::int64_t> FindInteger(const Json& object, const char* name) {
+  const auto found = object.find(name);
+  // One beyond 63 bits comes out negative, and nothing here may be negative.
+  if (found == object.end() || !found->is_number_integer()) return std::nullopt;
+  return found->get<std::int64_t>();
+}
+
+Result<Json> ParseVersioned(std::string_view text, const schema::JsonLimits& limits) {
+  Result<Json> json = schema::ParseJson(text, limits);
+  if (!json) return json;
+  if (!json->is_object()) return Refuse("must be an object");
+  if (FindInteger(*json, "version") != kMessageVersion) return Refuse("version: not one of ours");
+  return json;
+}
+
+Result<ExecutionId> ReadId(const Json& json) {
+  const std::string* const id = FindString(json, "id");
+  if (id == nullptr || !IsExecutionId(*id)) return Refuse("id: not an id");
+  return ExecutionId(*id);
+}
+
+Result<std::int64_t> ReadTime(const Json& json, const char* name) {
+  const std::optional<std::int64_t> unix_ms = FindInteger(json, name);
+  if (!unix_ms || !IsTime(*unix_ms)) return Refuse(std::string(name) + ": not a time");
+  return *unix_ms;
+}
+
+}  // namespace
+
+bool IsExecutionId(std::string_view text) {
+  return !text.empty() && text.size() <= kMaxIdBytes &&
+         std::all_of(text.begin(), text.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  c == '.' || c == '_' || c == ':' || c == '-';
+         });
+}
+
+Result<std::string> EncodeMessage(const Message& message) {
+  if (!IsExecutionId(message.id.str())) return Refuse("id: not an id");
+  if (!IsOwner(message.owner.str())) return Refuse("owner: too long, or not text");
+  if (!IsTime(message.enqueued_unix_ms) || !IsTime(message.dispatched_unix_ms)) {
+    return Refuse("a time before 1970 or after 9999");
+  }
+  std::string text = schema::DumpJson({{"version", kMessageVersion},
+                                       {"id", message.id.str()},
+                                       {"owner", message.owner.str()},
+                                       {"lane", ToString(message.lane)},
+                                       {"enqueued_unix_ms", message.enqueued_unix_ms},
+                                       {"dispatched_unix_ms", message.dispatched_unix_ms}});
+  if (message.execution != nullptr) {
+    const std::string execution = schema::DumpJson(ToJson(*message.execution));
+    if (execution.size() <= kMaxInlineExecutionBytes) {
+      text.pop_back();  // the object's end
+      text += ",\"execution\":" + execution + "}";
+    }
+  }
+  return text;
+}
+
+Result<Message> DecodeMessage(std::string_view text, schema::Priority lane) {
+  Result<Json> json = ParseVersioned(text, kMessageLimits);
+  if (!json) return Fail(json.error());
+  Result<ExecutionId> id = ReadId(*json);
+  if (!id) return Fail(id.error());
+  const std::string* const owner = FindString(*json, "owner");
+  if (owner == nullptr || !IsOwner(*owner)) return Refuse("owner: missing, or too long");
+  const std::string* const word = FindString(*json, "lane");
+  if (word == nullptr || schema::ParsePriority(*word) != lane) {
+    return Refuse("lane: not that of the queue");
+  }
+  const Result<std::int64_t> enqueued = ReadTime(*json, "enqueued_unix_ms");
+  if (!enqueued) return Fail(enqueued.error());
+  const Result<std::int64_t> dispatched = ReadTime(*json, "dispatched_unix_ms");
+  if (!dispatched) return Fail(dispatched.error());
+
+  Message message{.id = std::move(*id),
+                  .owner = OwnerId(*owner),
+                  .lane = lane,
+                  .enqueued_unix_ms = *enqueued,
+                  .dispatched_unix_ms = *dispatched,
+                  .execution = nullptr};
+  if (const auto found = json->find("execution"); found != json->end() && !found->is_null()) {
+    Result<schema::Execution> execution = schema::ExecutionFromJson(*found);
+    if (!execution) return Refuse("execution: " + execution.error().message);
+    if (execution->id != message.id || execution->owner != message.owner ||
+        execution->priority != lane) {
+      return Refuse("execution: not the one around it");
+    }
+    message.execution = std::make_shared<const schema::Execution>(std::move(*execution));
+  }
+  return message;
+}
+
+Result<std::string> EncodeReply(const Reply& reply) {
+  if (!IsExecutionId(reply.id.str())) return Refuse("id: not an id");
+  std::string text = schema::DumpJson(
+      {{"version", kMessageVersion}, {"id", reply.id.str()}, {"outcome", ToJson(reply.outcome)}});
+  if (text.size() > kMaxReplyBytes) return Refuse("outcome: too large for a message");
+  return text;
+}
+
+Result<Reply> DecodeReply(std::string_view text) {
+  Result<Json> json = ParseVersioned(text, kReplyLimits);
+  if (!json) return Fail(json.error());
+  Result<ExecutionId> id = ReadId(*json);
+  if (!id) return Fail(id.error());
+  const auto found = json->find("outcome");
+  if (found == json->end()) return Refuse("outcome: is required");
+  Result<schema::Outcome> outcome = schema::OutcomeFromJson(*found);
+  if (!outcome) return Refuse("outcome: " + outcome.error().message);
+  return Reply{.id = std::move(*id), .to = "", .outcome = std::move(*outcome)};
+}
+
+}  // namespace forkbox::queue
