@@ -2,6 +2,7 @@
 // contract allows, counts what was asked of it, and can be told to fail or to wait.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -10,7 +11,9 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -61,6 +64,10 @@ class FakeStore final : public store::ExecutionStore {
     record.state = schema::State::kRunning;
     record.runner = request.runner;
     record.claim_expires_unix_ms = request.expires_unix_ms;
+    if (claims_in_doubt > 0) {
+      --claims_in_doubt;
+      return Fail(ErrorCode::kDeadlineExceeded, "the database went away while it wrote");
+    }
     return store::ClaimVerdict::kClaimed;
   }
   void ClaimAsync(store::ClaimRequest request,
@@ -116,18 +123,60 @@ class FakeStore final : public store::ExecutionStore {
     return row->second;
   }
 
-  Result<std::vector<schema::ExecutionId>> Unfinished(std::int64_t now_unix_ms,
-                                                      std::size_t limit) override {
+  void WithdrawAsync(schema::ExecutionId id, schema::Outcome outcome, std::int64_t now_unix_ms,
+                     std::function<void(Result<bool>)> done) override {
+    FinishAsync(std::move(id), std::move(outcome), now_unix_ms, std::move(done));
+  }
+
+  Result<std::size_t> RenewClaims(const std::string& runner,
+                                  std::int64_t expires_unix_ms) override {
     const std::lock_guard lock(mu_);
-    std::vector<schema::ExecutionId> ids;
+    ++renewals;
+    if (away_ > 0) return Away();
+    std::size_t renewed = 0;
+    for (auto& [id, record] : rows_) {
+      if (record.state != schema::State::kRunning || record.runner != runner) continue;
+      record.claim_expires_unix_ms = expires_unix_ms;
+      ++renewed;
+    }
+    return renewed;
+  }
+
+  Result<std::vector<store::Undispatched>> FindUndispatched(schema::Priority lane,
+                                                            std::int64_t now_unix_ms,
+                                                            std::int64_t before_unix_ms,
+                                                            std::size_t limit) override {
+    const std::lock_guard lock(mu_);
+    std::vector<store::Undispatched> rows;
     for (const auto& [id, record] : rows_) {
       const bool expired =
           record.state == schema::State::kRunning && record.claim_expires_unix_ms <= now_unix_ms;
-      if ((record.state == schema::State::kQueued || expired) && ids.size() < limit) {
-        ids.push_back(id);
+      if (record.state != schema::State::kQueued && !expired) continue;
+      const std::int64_t dispatched = DispatchedAt(record);
+      if (record.execution.priority == lane && dispatched < before_unix_ms) {
+        rows.push_back({id, dispatched});
       }
     }
-    return ids;
+    std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
+      return std::tie(a.dispatched_unix_ms, a.id) < std::tie(b.dispatched_unix_ms, b.id);
+    });
+    if (rows.size() > limit) rows.resize(limit);
+    return rows;
+  }
+  Result<bool> NoteDispatch(const store::Undispatched& seen, std::int64_t now_unix_ms) override {
+    const std::lock_guard lock(mu_);
+    const auto row = rows_.find(seen.id);
+    if (row == rows_.end() || schema::IsTerminal(row->second.state) ||
+        DispatchedAt(row->second) != seen.dispatched_unix_ms) {
+      return false;
+    }
+    dispatched_[seen.id] = now_unix_ms;
+    return true;
+  }
+  Result<std::vector<store::ExecutionSummary>> ListChangedSince(const schema::OwnerId&,
+                                                                const std::string&, std::int64_t,
+                                                                std::size_t) override {
+    return std::vector<store::ExecutionSummary>{};
   }
 
   Result<std::size_t> VoidClaims(const std::string& runner) override {
@@ -167,9 +216,15 @@ class FakeStore final : public store::ExecutionStore {
     away_ = count;
   }
 
-  std::atomic<int> claims{0}, releases{0}, finishes{0}, results{0};
+  std::atomic<int> claims{0}, releases{0}, finishes{0}, results{0}, renewals{0};
+  std::atomic<int> claims_in_doubt{0};  // so many are made, and nobody is told
 
  private:
+  // mu_ is held.
+  std::int64_t DispatchedAt(const Record& record) const {
+    const auto noted = dispatched_.find(record.execution.id);
+    return noted == dispatched_.end() ? record.execution.created_unix_ms : noted->second;
+  }
   static tl::unexpected<Error> Away() {
     return Fail(ErrorCode::kUnavailable, "the database is away");
   }
@@ -186,6 +241,7 @@ class FakeStore final : public store::ExecutionStore {
 
   std::mutex mu_;
   std::map<schema::ExecutionId, Record> rows_;
+  std::map<schema::ExecutionId, std::int64_t> dispatched_;
   bool holding_ = false;
   std::deque<std::function<void()>> held_;
   int away_ = 0;
@@ -194,12 +250,18 @@ class FakeStore final : public store::ExecutionStore {
 // Two lanes in deques; a dropped lease comes back at the head as a redelivery.
 class FakeBroker final : public queue::Broker {
  public:
-  Result<void> Publish(queue::Message message) override {
-    const std::lock_guard lock(mu_);
-    if (Lane(message.lane).size() >= limit) return Fail(ErrorCode::kQueueFull, "full");
-    Lane(message.lane).push_back({std::move(message), false});
-    changed_.notify_all();
-    return {};
+  void PublishAsync(queue::Message message, Done done) override {
+    {
+      const std::lock_guard lock(mu_);
+      auto& lane = Lane(message.lane);
+      if (lane.size() < limit) {
+        lane.push_back({std::move(message), false});
+        changed_.notify_all();
+        done({});
+        return;
+      }
+    }
+    done(Fail(ErrorCode::kQueueFull, "full"));
   }
 
   Result<std::unique_ptr<queue::Lease>> Next(Deadline deadline, bool interactive_only) override {
@@ -221,15 +283,22 @@ class FakeBroker final : public queue::Broker {
 
   Result<queue::Depth> GetDepth(schema::Priority which) override {
     const std::lock_guard lock(mu_);
-    queue::Depth depth{.waiting = Lane(which).size(), .limit = limit};
-    for (const Entry& entry : Lane(which)) {
-      if (depth.oldest_enqueued_unix_ms == 0 ||
-          entry.message.enqueued_unix_ms < depth.oldest_enqueued_unix_ms) {
-        depth.oldest_enqueued_unix_ms = entry.message.enqueued_unix_ms;
-      }
-    }
-    return depth;
+    return queue::Depth{.waiting = Lane(which).size(), .limit = limit};
   }
+  void FreshDepth(schema::Priority lane, std::function<void(Result<queue::Depth>)> done) override {
+    done(GetDepth(lane));
+  }
+  Result<std::optional<std::int64_t>> OldestDispatch(schema::Priority which) override {
+    const std::lock_guard lock(mu_);
+    std::optional<std::int64_t> oldest;
+    for (const Entry& entry : Lane(which)) {
+      const std::int64_t at = entry.message.dispatched_unix_ms;
+      if (!oldest || at < *oldest) oldest = at;
+    }
+    return oldest;
+  }
+  [[nodiscard]] const std::string& ReplyAddress() const override { return reply_address_; }
+  Result<void> Status() override { return {}; }
 
   void Expect(const schema::ExecutionId& id, std::function<void(queue::Reply)> on_reply) override {
     const std::lock_guard lock(mu_);
@@ -288,6 +357,7 @@ class FakeBroker final : public queue::Broker {
   std::size_t limit = 1'000;
 
  private:
+  const std::string reply_address_ = "runner-under-test";
   struct Entry {
     queue::Message message;
     bool redelivered = false;

@@ -21,6 +21,8 @@ constexpr milliseconds kMaxRetryDelayWhileStopping{200};
 // A message may overtake the row it belongs to (insert and publish run side by side); after this
 // long the row is not on its way but was never written.
 constexpr std::int64_t kRowMayFollowMs = 5'000;
+constexpr milliseconds kFirstRowDelay{1};
+constexpr milliseconds kLongestRowDelay{100};
 
 schema::Outcome Ended(schema::Reason reason, std::string message) {
   schema::Outcome outcome;
@@ -192,9 +194,7 @@ void Worker::Process(std::unique_ptr<queue::Lease> lease) {
   const queue::Message& message = job->lease->message();
   if (message.execution != nullptr && !job->lease->redelivered()) {
     job->execution = message.execution;
-    store_.ClaimAsync(MakeClaim(*job->execution), [this, job](Result<store::ClaimVerdict> verdict) {
-      OnVerdict(job, std::move(verdict));
-    });
+    ClaimBesideTheRun(job, kFirstRowDelay);
     OnOutcome(job, RunOne(*job));
   } else if (Result<store::ClaimVerdict> verdict = LoadAndClaim(*job);
              verdict && *verdict == store::ClaimVerdict::kClaimed) {
@@ -211,12 +211,30 @@ void Worker::Process(std::unique_ptr<queue::Lease> lease) {
   changed_.notify_all();
 }
 
+void Worker::ClaimBesideTheRun(const JobPtr& job, milliseconds delay) {
+  store_.ClaimAsync(
+      MakeClaim(*job->execution), [this, job, delay](Result<store::ClaimVerdict> verdict) {
+        const bool unknown = verdict && *verdict == store::ClaimVerdict::kUnknown;
+        const std::int64_t age_ms = clock_.UnixMillis() - job->lease->message().enqueued_unix_ms;
+        // By our own time, too: its clock may be ahead of ours.
+        const bool soon = steady_clock::now() - job->leased_at < milliseconds(kRowMayFollowMs);
+        if (unknown && age_ms < kRowMayFollowMs && soon) {
+          // Another process is still writing the row; the program runs on meanwhile.
+          Later(delay, [this, job, delay] {
+            ClaimBesideTheRun(job, std::min(2 * delay, kLongestRowDelay));
+          });
+          return;
+        }
+        OnVerdict(job, std::move(verdict));
+      });
+}
+
 store::ClaimRequest Worker::MakeClaim(const schema::Execution& execution) const {
   const std::int64_t now = clock_.UnixMillis();
   return {.id = execution.id,
           .runner = options_.runner_id,
           .now_unix_ms = now,
-          .expires_unix_ms = now + (execution.limits.wall + options_.claim_margin).count(),
+          .expires_unix_ms = now + options_.claim_lease.count(),
           .max_attempts = options_.max_attempts};
 }
 
@@ -266,7 +284,8 @@ schema::Outcome Worker::RunInSandbox(Job& job, std::int64_t now_ms) {
       }
     }
     const SteadyTime fork_start = steady_clock::now();
-    auto sandbox = driver_.ForkFor(execution.language, execution.limits, execution.source.code);
+    auto sandbox = driver_.ForkFor(execution.language, execution.limits, execution.source.code,
+                                   execution.source.entry);
     const SteadyTime run_start = steady_clock::now();
     if (!sandbox) {
       const Error& error = sandbox.error();
@@ -357,6 +376,10 @@ void Worker::Refuse(const JobPtr& job, const Result<store::ClaimVerdict>& verdic
   if (!verdict) {
     log_.Warn("worker.claim_failed",
               {{"execution_id", job->id.str()}, {"error", verdict.error().message}});
+    // Perhaps we hold it: our heartbeats would then keep it from everybody, ourselves included.
+    if (verdict.error().code == ErrorCode::kDeadlineExceeded) {
+      return GiveBack(job, options_.retry_delay);
+    }
     Later(10 * options_.retry_delay, [this, job] { Discard(job, /*ack=*/false); });
     return;
   }
@@ -404,7 +427,7 @@ void Worker::Announce(Job& job) {
                                   {"error", outcome.message}});
   }
   if (on_finished_) on_finished_(execution, outcome);
-  broker_.SendReply({execution.id, outcome});
+  broker_.SendReply({execution.id, execution.reply_to, outcome});
 }
 
 void Worker::WriteResult(const JobPtr& job, milliseconds next_delay) {
@@ -450,20 +473,24 @@ void Worker::OnWritten(const JobPtr& job, Result<bool> written, milliseconds nex
 // waits for it gets what the row says.
 void Worker::ReplyFromStore(Job& job) {
   Result<store::ExecutionRecord> record = store_.Get(job.id, std::nullopt);
-  if (record && record->outcome) broker_.SendReply({job.id, std::move(*record->outcome)});
+  if (record && record->outcome) {
+    broker_.SendReply({job.id, record->execution.reply_to, std::move(*record->outcome)});
+  }
 }
 
 void Worker::GiveBack(const JobPtr& job, milliseconds next_delay) {
   Later(milliseconds(0), [this, job, next_delay] {
     const Result<void> released = store_.Release(job->id, options_.runner_id);
     bool giving_up = false;
+    milliseconds cap = kMaxRetryDelay;
     {
       const std::lock_guard lock(mu_);
       giving_up = giving_up_;
+      if (stopping_) cap = kMaxRetryDelayWhileStopping;
     }
     if (!released && released.error().code != ErrorCode::kNotFound && !giving_up) {
-      Later(std::min(next_delay, kMaxRetryDelayWhileStopping),
-            [this, job, next_delay] { GiveBack(job, next_delay * 2); });
+      Later(std::min(next_delay, cap),
+            [this, job, next_delay, cap] { GiveBack(job, std::min(next_delay * 2, cap)); });
       return;
     }
     log_.Info("execution.released", {{"execution_id", job->id.str()}, {"ok", bool(released)}});

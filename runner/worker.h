@@ -31,12 +31,15 @@
 
 namespace forkbox::runner {
 
+// After this long without a heartbeat, a runner's work is another's.
+inline constexpr std::chrono::milliseconds kClaimLease{15'000};
+
 struct WorkerOptions {
   std::size_t slots = 4;                 // programs that run at once
   std::size_t interactive_reserved = 1;  // of these, kept from the background lane; < slots
   std::string runner_id;
-  // A claim lasts the wall limit and this: time to fork, to kill, and to write the result.
-  std::chrono::milliseconds claim_margin{30'000};
+  // How long a claim lasts unless it is renewed (runner/presence.h).
+  std::chrono::milliseconds claim_lease = kClaimLease;
   int max_attempts = 3;  // of claims in the store, and of forks within one claim
   std::chrono::milliseconds retry_delay{100};  // first pause after a failure of ours; then doubled
   std::chrono::milliseconds poll{500};         // how late a slot notices Drain()
@@ -79,6 +82,8 @@ class Worker {
   schema::Outcome RunInSandbox(Job& job, std::int64_t now_ms);
 
   // The verdict and the outcome come from two threads; whichever is second settles the job.
+  // For a delivery that carries its execution: `delay` is the pause if the row is not there yet.
+  void ClaimBesideTheRun(const JobPtr& job, std::chrono::milliseconds delay);
   void OnVerdict(const JobPtr& job, Result<store::ClaimVerdict> verdict);
   void OnOutcome(const JobPtr& job, schema::Outcome outcome);
   void SettleIfComplete(const JobPtr& job);

@@ -233,6 +233,19 @@ TEST_F(WorkerTest, AMessageWithoutARowIsDroppedInTheEnd) {
   EXPECT_TRUE(broker_.Replies().empty());
 }
 
+// Its publisher writes the row beside the message, and from another machine.
+TEST_F(WorkerTest, AMessageMayOvertakeItsRow) {
+  const auto execution = Make("hello");
+  ASSERT_TRUE(Publish(execution, /*carried=*/true));
+  Start();
+  ASSERT_TRUE(Eventually([&] { return driver_.runs == 1 && store_.claims >= 3; }));
+  EXPECT_TRUE(broker_.Replies().empty()) << "nothing counts without a claim";
+  ASSERT_TRUE(store_.Insert(execution));
+  ASSERT_TRUE(Eventually([&] { return broker_.acked == 1; }));
+  EXPECT_EQ(StateOf(execution), State::kCompleted);
+  EXPECT_EQ(driver_.runs, 1) << "and it ran only once";
+}
+
 TEST_F(WorkerTest, ASecondDeliveryOfARunningOneIsDropped) {
   const auto execution = Make("block");
   Submit(execution);
@@ -301,6 +314,21 @@ TEST_F(WorkerTest, WithoutADatabaseNothingIsTakenAndNothingForgotten) {
   store_.GoAwayForFinishes(0);
   ASSERT_TRUE(Eventually([&] { return broker_.acked == 1; }));
   EXPECT_EQ(StateOf(execution), State::kCompleted);
+}
+
+// Left alone it would last as long as this runner has anything else to do.
+TEST_F(WorkerTest, AClaimThatMayHaveBeenMadeIsGivenBack) {
+  store_.claims_in_doubt = 2;
+  const auto carried = Make("hello");
+  const auto from_row = Make("hello", Delivery::kPoll);
+  Submit(carried, /*carried=*/true);
+  Submit(from_row, /*carried=*/false);
+  Start();
+  ASSERT_TRUE(Eventually([&] { return broker_.acked == 2; }));
+  EXPECT_EQ(StateOf(carried), State::kCompleted);
+  EXPECT_EQ(StateOf(from_row), State::kCompleted);
+  EXPECT_EQ(store_.releases, 2);
+  EXPECT_EQ(store_.Get(carried.id, std::nullopt)->attempts, 1);
 }
 
 // Limits in time, and second thoughts.

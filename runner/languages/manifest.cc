@@ -60,6 +60,13 @@ class Members {
     return texts;
   }
 
+  bool Flag(const char* name) {
+    const auto found = Find(name, false);
+    if (found == nullptr) return false;
+    if (!found->is_boolean()) return Problem(name, "must be true or false"), false;
+    return found->get<bool>();
+  }
+
   std::uint64_t Number(const char* name, std::uint64_t otherwise) {
     const auto found = Find(name, false);
     if (found == nullptr) return otherwise;
@@ -157,6 +164,7 @@ Result<Manifest> ParseManifest(std::string_view text) {
     manifest.kind = TemplateKind::kWarmed;
     manifest.template_command = warmed.Command("command");
     manifest.template_env = warmed.TextMap("env");
+    manifest.functions = warmed.Flag("functions");
     if (const json* list = warmed.Find("variants", false)) {
       if (!list->is_array()) warmed.Problem("variants", "must be an array");
       for (const json& item : *list) {

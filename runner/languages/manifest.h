@@ -38,6 +38,7 @@ struct Manifest {
     std::vector<std::string> command;
   };
   std::vector<Variant> variants;
+  bool functions = false;  // its templates run function entries: code that returns a value
   std::map<std::string, std::string> template_env;
   std::map<std::string, std::string> env;  // of the program, beyond the common one
   std::vector<Bind> binds;

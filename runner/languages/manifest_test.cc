@@ -21,7 +21,7 @@ json Good() {
     "version_command": ["/bin/bash", "--version"],
     "file_name": "main.sh", "run_command": ["/bin/bash", "{file}"],
     "env": {"X": "1"},
-    "template": {"command": ["/bin/t"], "env": {"Y": ""},
+    "template": {"command": ["/bin/t"], "env": {"Y": ""}, "functions": true,
                  "variants": [{"mentions": ["a", "b"], "command": ["/bin/t", "a"]}]},
     "binds": [{"source": "dist", "target": "/opt/dist"}],
     "smoke": {"code": "echo 2", "stdout": "2\n"},
@@ -39,6 +39,7 @@ TEST(ManifestTest, SaysEverything) {
   EXPECT_THAT(manifest->template_command, ElementsAre("/bin/t"));
   ASSERT_EQ(manifest->variants.size(), 1U);
   EXPECT_THAT(manifest->variants[0].mentions, ElementsAre("a", "b"));
+  EXPECT_TRUE(manifest->functions);
   EXPECT_EQ(manifest->binds.at(0).target, "/opt/dist");
   EXPECT_EQ(manifest->limits.memory_bytes, 1U << 20);
   EXPECT_EQ(manifest->limits.pids, 2U);
@@ -53,6 +54,7 @@ TEST(ManifestTest, WhatMayBeLeftOutHasItsDefault) {
   const auto manifest = ParseManifest(least.dump());
   ASSERT_TRUE(manifest) << manifest.error().message;
   EXPECT_EQ(manifest->kind, TemplateKind::kExec);
+  EXPECT_FALSE(manifest->functions);
   EXPECT_EQ(manifest->limits, schema::Limits{});
 }
 
@@ -90,6 +92,7 @@ TEST(ManifestTest, NamesWhatIsWrong) {
       {"/template/command", "", "template.command is missing"},
       {"/template/command", "[]", "template.command must start"},
       {"/template/env", "1", "template.env must map names"},
+      {"/template/functions", "1", "template.functions must be true or false"},
       {"/template/variants", "{}", "template.variants must be an array"},
       {"/template/variants/0", "1", "variants[]. must be an object"},
       {"/template/variants/0/command", "[\"x\"]", "variants[].command must start"},

@@ -63,12 +63,18 @@ class Driver {
                                                 const schema::Limits& limits) = 0;
 
   // The same, told what will run: a language may keep several templates warm, and the one that has
-  // imported what the code mentions is the fast one. Any choice runs any program.
+  // imported what the code mentions is the fast one. Any choice runs any program. kInvalidArgument
+  // also for an entry that the language does not have; a Run() of one ends as kSandboxFailed.
   virtual Result<std::unique_ptr<Sandbox>> ForkFor(const std::string& language,
                                                    const schema::Limits& limits,
-                                                   std::string_view code) {
+                                                   std::string_view code, schema::EntryKind entry) {
     (void)code;
+    (void)entry;
     return Fork(language, limits);
+  }
+  Result<std::unique_ptr<Sandbox>> ForkFor(const std::string& language,
+                                           const schema::Limits& limits, std::string_view code) {
+    return ForkFor(language, limits, code, schema::EntryKind::kScript);
   }
 
   [[nodiscard]] virtual std::vector<LanguageStatus> Languages() const = 0;

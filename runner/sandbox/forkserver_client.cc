@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "runner/sandbox/forkserver/cgroup.h"
 #include "runner/sandbox/wire.h"
 
 namespace forkbox::sandbox {
@@ -64,6 +65,7 @@ Result<std::unique_ptr<ForkserverClient>> ForkserverClient::Start(const std::str
   const UniqueFd gate_out(gate[0]);
   UniqueFd gate_in(gate[1]);
 
+  MakeRoomForCells();
   char* const argv[] = {const_cast<char*>("forkbox-forkserver"), nullptr};
   char* const envp[] = {nullptr};
   const char* path = executable.c_str();

@@ -67,7 +67,9 @@ Result<std::unique_ptr<ProcessDriver>> ProcessDriver::Start(ProcessDriverOptions
     language.status.aliases = manifest.aliases;
     language.status.default_limits = manifest.limits;
     language.template_index = kExecTemplate;
+    language.plan.language = manifest.id;
     language.plan.file_name = manifest.file_name;
+    language.plan.functions = manifest.functions;
     std::vector<BindSpec> binds;
     for (const languages::Bind& bind : manifest.binds) {
       binds.push_back({Absolute(bind.source, chosen.runtime_dir), bind.target});
@@ -138,6 +140,7 @@ void ProcessDriver::FallBackToCold(Language* language, const std::string& reason
   options_.log.Warn("template.failed", {{"language", language->status.id}, {"reason", reason}});
   language->status.reason = "served cold: " + reason;
   language->template_index = kExecTemplate;
+  language->plan.functions = false;
   language->plan.command = language->manifest.run_command;
   for (std::string& word : language->plan.command) {
     if (word == "{file}") word = language->manifest.file_name;
@@ -232,18 +235,22 @@ std::optional<ReadyFork> ProcessDriver::TakePooled(const PoolKey& key) {
 
 Result<std::unique_ptr<Sandbox>> ProcessDriver::Fork(const std::string& language,
                                                      const schema::Limits& limits) {
-  return ForkFor(language, limits, {});
+  return ForkFor(language, limits, {}, schema::EntryKind::kScript);
 }
 
 Result<std::unique_ptr<Sandbox>> ProcessDriver::ForkFor(const std::string& language,
                                                         const schema::Limits& limits,
-                                                        std::string_view code) {
+                                                        std::string_view code,
+                                                        schema::EntryKind entry) {
   const Language* found = Find(language);
   if (found == nullptr) {
     return Fail(ErrorCode::kInvalidArgument, "unknown language " + language);
   }
   if (!found->status.ready) {
     return Fail(ErrorCode::kUnavailable, language + " is not available: " + found->status.reason);
+  }
+  if (!found->plan.Runs(entry)) {
+    return Fail(ErrorCode::kInvalidArgument, NoSuchEntry(found->status.id, entry));
   }
   const auto start = steady_clock::now();
   const std::size_t template_index = ChooseTemplate(*found, code);

@@ -46,11 +46,15 @@ class ProcessDriver final : public Driver {
                                         const schema::Limits& limits) override;
   Result<std::unique_ptr<Sandbox>> ForkFor(const std::string& language,
                                            const schema::Limits& limits,
-                                           std::string_view code) override;
+                                           std::string_view code,
+                                           schema::EntryKind entry) override;
+  using Driver::ForkFor;
   [[nodiscard]] std::vector<LanguageStatus> Languages() const override;
   [[nodiscard]] DriverStats Stats() const override;
   [[nodiscard]] std::vector<std::string> MissingProtections() const override;
 
+  // False once the privileged process has ended: nothing can be forked any more, by this object.
+  [[nodiscard]] bool Alive() const { return client_->alive(); }
   // The privileged process, for doctor and tests.
   [[nodiscard]] pid_t forkserver_pid() const { return client_->pid(); }
 

@@ -16,6 +16,7 @@
 #include <optional>
 #include <thread>
 
+#include "runner/sandbox/answer.h"
 #include "runner/sandbox/protocol.h"
 #include "runner/sandbox/template/job_wire.h"
 #include "runner/sandbox/wire.h"
@@ -40,7 +41,7 @@ microseconds Since(steady_clock::time_point start) {
   return std::chrono::duration_cast<microseconds>(steady_clock::now() - start);
 }
 
-// Keeps the head of what comes through a pipe and goes on emptying it.
+// Keeps the head of what comes through a pipe or socket and goes on emptying it.
 class Capture {
  public:
   Capture(UniqueFd pipe, std::uint64_t cap, schema::EventKind kind, const EventSink& sink)
@@ -146,14 +147,16 @@ std::uint64_t OomKills(int fd) { return Keyed(ReadWhole(fd), "oom_kill").value_o
 // One run's loop: everything that can happen is an event on one of the descriptors or a deadline.
 class Running {
  public:
+  // `answer`: our end of the channel, to be read; invalid for programs that have nothing to answer.
   Running(ReadyFork* fork, const schema::Limits& limits, int cancel_fd, std::string frame,
-          std::string stdin_data, const EventSink& sink)
+          UniqueFd answer, std::string stdin_data, const EventSink& sink)
       : limits_(limits),
         cancel_fd_(cancel_fd),
         status_(fork->status.get()),
         cpu_fd_(fork->cpu_usage.get()),
         out_(std::move(fork->stdout_pipe), limits.output_bytes, schema::EventKind::kStdout, sink),
         err_(std::move(fork->stderr_pipe), limits.output_bytes, schema::EventKind::kStderr, sink),
+        answer_(std::move(answer), kMaxAnswerBytes, schema::EventKind::kValue, no_sink_),
         job_(std::move(fork->channel), std::move(frame)),
         stdin_(std::move(fork->stdin_pipe), std::move(stdin_data)),
         cpu_before_(CpuUsed(cpu_fd_)) {}
@@ -179,6 +182,7 @@ class Running {
 
   Capture& out() { return out_; }
   Capture& err() { return err_; }
+  Capture& answer() { return answer_; }
   [[nodiscard]] microseconds Cpu() const {
     const auto now = CpuUsed(cpu_fd_);
     if (!now || !cpu_before_) return cpu_self_;
@@ -213,18 +217,20 @@ class Running {
     const timespec timeout{wait.count() <= 0 ? 0 : wait.count() / 1'000'000,
                            wait.count() <= 0 ? 0 : wait.count() % 1'000'000 * 1000};
     // Negative descriptors are skipped (poll(2)).
-    std::array<pollfd, 6> polled{{{status_, POLLIN, 0},
+    std::array<pollfd, 7> polled{{{status_, POLLIN, 0},
                                   {out_.fd(), POLLIN, 0},
                                   {err_.fd(), POLLIN, 0},
                                   {job_.fd(), POLLOUT, 0},
                                   {stdin_.fd(), POLLOUT, 0},
-                                  {killed_for_ ? -1 : cancel_fd_, POLLIN, 0}}};
+                                  {killed_for_ ? -1 : cancel_fd_, POLLIN, 0},
+                                  {answer_.fd(), POLLIN, 0}}};
     if (::ppoll(polled.data(), polled.size(), &timeout, nullptr) <= 0) return;
     if (polled[1].revents != 0) out_.Pump();
     if (polled[2].revents != 0) err_.Pump();
     if (polled[3].revents != 0) job_.Pump();
     if (polled[4].revents != 0) stdin_.Pump();
     if (polled[5].revents != 0) Kill(Reason::kCancelled);
+    if (polled[6].revents != 0) answer_.Pump();
     if (polled[0].revents != 0) HearStatus();
   }
 
@@ -252,7 +258,7 @@ class Running {
   // The program has ended; what it wrote is in the pipes. Whoever of its children still holds them
   // open is not waited for but killed, and what those go on writing is not read to its end.
   void Drain() {
-    for (Capture* capture : {&out_, &err_}) {
+    for (Capture* capture : {&out_, &err_, &answer_}) {
       for (int reads = 0; reads < kMaxLastReads && capture->Pump(); ++reads) {
       }
     }
@@ -273,6 +279,8 @@ class Running {
   const int cpu_fd_;
   Capture out_;
   Capture err_;
+  const EventSink no_sink_;  // an answer is an event once it is known to be a value
+  Capture answer_;
   Feed job_;
   Feed stdin_;
   const std::optional<microseconds> cpu_before_;
@@ -298,7 +306,19 @@ void ProcessSandbox::Cancel() {
   (void)!::write(cancel_.get(), &one, sizeof one);
 }
 
+std::string NoSuchEntry(const std::string& language, schema::EntryKind entry) {
+  return language + " has no " + std::string(schema::ToString(entry)) + " entry here";
+}
+
 schema::Outcome ProcessSandbox::Run(const schema::Source& source, const EventSink& sink) {
+  const bool answers = source.entry != schema::EntryKind::kScript;
+  UniqueFd answer(answers ? ::fcntl(fork_.channel.get(), F_DUPFD_CLOEXEC, 0) : -1);
+  if (!plan_.Runs(source.entry) || answer.valid() != answers) {
+    schema::Outcome refused;  // kSandboxFailed
+    refused.message = plan_.Runs(source.entry) ? "descriptors ran out (RLIMIT_NOFILE)"
+                                               : NoSuchEntry(plan_.language, source.entry);
+    return refused;
+  }
   ChildJob job;
   job.entry = static_cast<ChildJob::Entry>(source.entry);
   job.file_name = plan_.file_name;
@@ -312,7 +332,8 @@ schema::Outcome ProcessSandbox::Run(const schema::Source& source, const EventSin
   files.reserve(source.files.size());
   for (const auto& file : source.files) files.push_back({file.path, file.content});
 
-  Running run(&fork_, limits_, cancel_.get(), EncodeJob(job, files), source.stdin_data, sink);
+  Running run(&fork_, limits_, cancel_.get(), EncodeJob(job, files), std::move(answer),
+              source.stdin_data, sink);
   run.UntilEnd();
 
   schema::Outcome outcome;
@@ -342,6 +363,10 @@ schema::Outcome ProcessSandbox::Run(const schema::Source& source, const EventSin
   outcome.stderr_truncated = run.err().truncated();
   outcome.stdout_text = schema::ToValidUtf8(run.out().Take());
   outcome.stderr_text = schema::ToValidUtf8(run.err().Take());
+  if (answers) {
+    ApplyAnswer(run.answer().Take(), run.answer().truncated(), &outcome);
+    if (sink && outcome.value_json) sink({schema::EventKind::kValue, *outcome.value_json});
+  }
   outcome.usage.cpu = run.Cpu();
   outcome.usage.wall = run.exec_time_;
   outcome.usage.peak_memory_bytes =

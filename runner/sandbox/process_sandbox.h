@@ -13,10 +13,20 @@ namespace forkbox::sandbox {
 
 // How a language's program is started in its child.
 struct RunPlan {
+  std::string language;
   std::string file_name;
   std::vector<std::string> command;  // for the exec template; empty for a warmed runtime
   std::map<std::string, std::string> env;
+  bool functions = false;  // its template runs function entries
+
+  [[nodiscard]] bool Runs(schema::EntryKind entry) const {
+    return entry == schema::EntryKind::kScript ||
+           (entry == schema::EntryKind::kFunction && functions);
+  }
 };
+
+// Why a plan does not run an entry, in words.
+std::string NoSuchEntry(const std::string& language, schema::EntryKind entry);
 
 class ProcessSandbox final : public Sandbox {
  public:

@@ -3,11 +3,14 @@
 //   channel = _forkbox.serve()        blocks in the template; returns in each child
 //   job = _forkbox.receive(channel)   blocks until the child's job comes
 //   code = _forkbox.execute(source, path, namespace)
+//   code, value = _forkbox.call(function)
+//   _forkbox.answer(channel, answer)
 //
 // The Python side is template.py.
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
@@ -19,6 +22,9 @@ namespace {
 
 using forkbox::sandbox::ChildJob;
 using forkbox::sandbox::ForkHooks;
+
+// The process that was given the job: what it forked does not answer for it.
+pid_t owner = -1;
 
 PyObject* Bytes(const std::string& text) {
   return PyBytes_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size()));
@@ -32,9 +38,11 @@ PyObject* Serve(PyObject* /*module*/, PyObject* /*unused*/) {
   return PyLong_FromLong(forkbox::sandbox::ServeForks(hooks));
 }
 
-// receive(channel) -> (source: bytes, file_name: bytes, args: list[bytes], env: dict[bytes, bytes])
+// receive(channel) -> (source: bytes, file_name: bytes, args: list[bytes], env: dict[bytes, bytes],
+//                     is_function: bool)
 PyObject* Receive(PyObject* /*module*/, PyObject* channel) {
   const ChildJob job = forkbox::sandbox::ReceiveJob(static_cast<int>(PyLong_AsLong(channel)));
+  owner = ::getpid();
   PyObject* args = PyList_New(0);
   PyObject* env = PyDict_New();
   if (args == nullptr || env == nullptr) return nullptr;
@@ -50,7 +58,8 @@ PyObject* Receive(PyObject* /*module*/, PyObject* channel) {
     Py_DECREF(key);
     Py_DECREF(item);
   }
-  return Py_BuildValue("(NNNN)", Bytes(job.code), Bytes(job.file_name), args, env);
+  return Py_BuildValue("(NNNNN)", Bytes(job.code), Bytes(job.file_name), args, env,
+                       PyBool_FromLong(job.entry == ChildJob::Entry::kFunction ? 1 : 0));
 }
 
 // What `python3 main.py` makes of SystemExit (sys.exit, documentation): None is 0, a number
@@ -77,6 +86,20 @@ int ExitCodeOf(PyObject* value) {
   }
   PyErr_Clear();
   return 1;
+}
+
+// The exit code of the SystemExit that is being raised, which ends here.
+int TakeExitCode() {
+  PyObject* type = nullptr;
+  PyObject* value = nullptr;
+  PyObject* traceback = nullptr;
+  PyErr_Fetch(&type, &value, &traceback);
+  PyErr_NormalizeException(&type, &value, &traceback);
+  const int exit_code = ExitCodeOf(value);
+  Py_XDECREF(type);
+  Py_XDECREF(value);
+  Py_XDECREF(traceback);
+  return exit_code;
 }
 
 // While it lives the program's frames are the only ones: inspect.stack(), sys._getframe() and the
@@ -144,16 +167,58 @@ PyObject* Execute(PyObject* /*module*/, PyObject* arguments) {
     PyErr_Print();
     return PyLong_FromLong(interrupted ? -SIGINT : 1);
   }
+  return PyLong_FromLong(TakeExitCode());
+}
+
+// "Error: " and what the exception that is being raised says, on stderr; it is still raised then.
+void SayError() {
   PyObject* type = nullptr;
   PyObject* value = nullptr;
   PyObject* traceback = nullptr;
   PyErr_Fetch(&type, &value, &traceback);
   PyErr_NormalizeException(&type, &value, &traceback);
-  const int exit_code = ExitCodeOf(value);
-  Py_XDECREF(type);
-  Py_XDECREF(value);
-  Py_XDECREF(traceback);
-  return PyLong_FromLong(exit_code);
+  PyObject* text = PyObject_Str(value);
+  if (text == nullptr) {
+    PyErr_Clear();
+    text = PyUnicode_FromString(Py_TYPE(value)->tp_name);
+  }
+  PyObject* stderr_object = PySys_GetObject("stderr");  // borrowed
+  if (text != nullptr && stderr_object != nullptr && stderr_object != Py_None) {
+    Py_INCREF(stderr_object);
+    if (PyFile_WriteString("Error: ", stderr_object) == 0 &&
+        PyFile_WriteObject(text, stderr_object, Py_PRINT_RAW) == 0) {
+      PyFile_WriteString("\n", stderr_object);
+    }
+    Py_DECREF(stderr_object);
+  }
+  Py_XDECREF(text);
+  PyErr_Clear();
+  PyErr_Restore(type, value, traceback);
+}
+
+// call(function) -> (exit code, returned value). Like execute(), but every uncaught exception other
+// than SystemExit is a failure, announced by a line with what it says.
+PyObject* Call(PyObject* /*module*/, PyObject* function) {
+  const OwnStack own_stack;
+  PyObject* value = PyObject_CallNoArgs(function);
+  if (value != nullptr) return Py_BuildValue("(iN)", 0, value);
+  if (PyErr_ExceptionMatches(PyExc_SystemExit))
+    return Py_BuildValue("(iO)", TakeExitCode(), Py_None);
+  SayError();
+  PyErr_Print();
+  return Py_BuildValue("(iO)", 1, Py_None);
+}
+
+// answer(channel, answer: bytes). Nothing in processes that the program forked.
+PyObject* Answer(PyObject* /*module*/, PyObject* arguments) {
+  int channel = -1;
+  const char* answer = nullptr;
+  Py_ssize_t size = 0;
+  if (!PyArg_ParseTuple(arguments, "iy#", &channel, &answer, &size)) return nullptr;
+  if (::getpid() == owner) {
+    forkbox::sandbox::SendAnswer(channel, {answer, static_cast<std::size_t>(size)});
+  }
+  Py_RETURN_NONE;
 }
 
 // True for a stream that there is and that is open.
@@ -191,6 +256,8 @@ PyMethodDef methods[] = {
     {"serve", Serve, METH_NOARGS, "Be a template; return the channel in each child."},
     {"receive", Receive, METH_O, "Wait for the child's job."},
     {"execute", Execute, METH_VARARGS, "Run a program's source; return its exit code."},
+    {"call", Call, METH_O, "Call a program's function; return its exit code and value."},
+    {"answer", Answer, METH_VARARGS, "Send what the function's caller waits for."},
     {"flush_streams", FlushStreams, METH_O, "Flush stdout and stderr; False if that failed."},
     {nullptr, nullptr, 0, nullptr}};
 PyModuleDef definition = {

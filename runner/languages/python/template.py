@@ -8,10 +8,12 @@ import sys
 
 import _weakref
 import atexit
+import contextlib
 import gc
 import importlib.machinery
 import importlib.util
 import io
+import json
 import os
 import threading
 import types
@@ -87,10 +89,76 @@ def rehearse(forkbox):
     forkbox.execute(source, "rehearsal.py", namespace)
 
 
+# ---- function entry: the source is the body of a function, whose value is the answer -----------
+
+MAX_VALUE_BYTES = 1 << 20
+ONLY_AST = 0x400  # ast.PyCF_ONLY_AST, without importing ast
+NOTHING = compile("pass", "<template>", "exec", ONLY_AST).body
+encode_value = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
+def parse_body(source, path):
+    """The statements of a function's body: `return` outside a function is an error of the compiler,
+    not of the parser, so that strings and line numbers stay what they are."""
+    try:
+        return compile(source, path, "exec", ONLY_AST, True).body
+    except IndentationError as error:
+        problem = error.with_traceback(None)
+    # The body of a function may be indented as a whole.
+    try:
+        shifted = compile(b"if 1:\n" + source, path, "exec", ONLY_AST, True)
+    except SyntaxError:
+        raise problem from None
+    if len(shifted.body) != 1 or shifted.body[0].orelse:
+        raise problem
+    import ast
+
+    return ast.increment_lineno(shifted, -1).body[0].body
+
+
+def define(source, path, namespace):
+    module = compile("def main(): pass", path, "exec", ONLY_AST, True)
+    module.body[0].body = parse_body(source, path) or NOTHING
+    exec(compile(module, path, "exec", 0, True), namespace)
+    return namespace.pop("main")
+
+
+def call(source, path, namespace):
+    """Runs the function and answers for it; returns the exit code."""
+    namespace.update(sys=sys, json=json, StringIO=io.StringIO, contextlib=contextlib)
+    try:
+        function = define(source, path, namespace)
+    except BaseException as error:
+        sys.excepthook(type(error), error.with_traceback(None), None)
+        forkbox.answer(channel, b"c")
+        return 1
+    code, value = forkbox.call(function)
+    if code != 0:
+        return code
+    try:
+        text = encode_value(value).encode()
+        if len(text) > MAX_VALUE_BYTES:
+            raise ValueError(f"larger than {MAX_VALUE_BYTES} bytes")
+    except BaseException as error:  # whatever the value's own methods raise
+        complain("the returned value cannot be represented as JSON", error)
+        return 1
+    forkbox.answer(channel, b"v" + text)
+    return 0
+
+
+def complain(problem, error):
+    try:
+        sys.stderr.write(f"Error: {problem}: {error}\n")
+    except BaseException:
+        pass  # the program's own stderr, or its own exception
+
+
 forkbox = load_extension()
 preload(sys.argv[1:])
 open_streams()
 rehearse(forkbox)
+# Its pages too, here only: programs that are no functions have nothing of it.
+encode_value(forkbox.call(define(b"return [0.5]", "rehearsal.py", {}))[1])
 numpy_random = sys.modules.get("numpy.random")
 multiprocessing_process = sys.modules.get("multiprocessing.process")
 shutdown_threads = threading._shutdown
@@ -145,7 +213,7 @@ def clear_module(module):
                 names[name] = None
 
 
-def run(source, file_name, args, env):
+def run(source, file_name, args, env, is_function):
     set_environment(env)
     path = os.path.join(WORK, os.fsdecode(file_name))
     sys.argv = [path] + [os.fsdecode(arg) for arg in args]
@@ -153,7 +221,7 @@ def run(source, file_name, args, env):
     sys.modules["__main__"] = main
     if "__mp_main__" in sys.modules:  # the alias by which spawned children name this module
         sys.modules["__mp_main__"] = main
-    code = forkbox.execute(source, path, main.__dict__)
+    code = (call if is_function else forkbox.execute)(source, path, main.__dict__)
     # What Py_FinalizeEx does that a program can notice.
     shutdown_threads()
     run_atexit()

@@ -20,6 +20,7 @@ namespace forkbox::sandbox {
 namespace {
 
 constexpr const char* kOwnPrefix = "forkbox-cells-";
+constexpr std::string_view kServiceLeaf = "/forkbox-main";
 
 bool WriteAt(int directory, const char* file, const std::string& text) {
   const UniqueFd fd(::openat(directory, file, O_WRONLY | O_CLOEXEC));
@@ -122,25 +123,18 @@ std::map<std::string, std::string> OwnPaths() {
   return paths;
 }
 
-// The directory of our own cgroup, or the mount's top when that is not visible from here.
+// The directory of our own cgroup, or the mount's top when that is not visible from here. Cells go
+// beside the leaf that holds the service.
 UniqueFd OpenBase(const MountPoint& mount, const std::string& own_path) {
   std::string below = own_path;
+  if (below.ends_with(kServiceLeaf)) below.resize(below.size() - kServiceLeaf.size());
   if (mount.root != "/" && below.rfind(mount.root, 0) == 0) below = below.substr(mount.root.size());
   UniqueFd base = OpenDirectory(AT_FDCWD, mount.path + "/" + below);
   if (!base) base = OpenDirectory(AT_FDCWD, mount.path);
   return base;
 }
 
-// v2 gives controllers to children only where no process sits beside them ("no internal
-// processes", cgroups(7)), so ours move one level down first. The root is exempt.
 void EnableV2Controllers(int base) {
-  const std::string wanted = "+memory +pids +cpu";
-  if (WriteAt(base, "cgroup.subtree_control", wanted)) return;
-  if (errno == EBUSY) {
-    ::mkdirat(base, "forkbox-main", 0755);
-    std::istringstream pids(ReadAt(base, "cgroup.procs"));
-    for (std::string pid; pids >> pid;) WriteAt(base, "forkbox-main/cgroup.procs", pid);
-  }
   for (const char* one : {"+memory", "+pids", "+cpu"}) WriteAt(base, "cgroup.subtree_control", one);
 }
 
@@ -149,6 +143,25 @@ UniqueFd OpenForReading(int directory, const char* file) {
 }
 
 }  // namespace
+
+void MakeRoomForCells() {
+  const auto own_paths = OwnPaths();
+  const auto own = own_paths.find("");
+  if (own == own_paths.end() || own->second.ends_with(kServiceLeaf)) return;
+  for (const MountPoint& mount : CgroupMounts()) {
+    if (!mount.v2) continue;
+    const UniqueFd base = OpenBase(mount, own->second);
+    // The root of all may have both processes and controllers; it alone has no type.
+    if (!base || ReadAt(base.get(), "cgroup.type").empty()) return;
+    const std::string available = ReadAt(base.get(), "cgroup.controllers");
+    if (!HasWord(available, "memory") && !HasWord(available, "pids")) return;  // v1 has them
+    const std::string leaf(kServiceLeaf.substr(1));
+    if (::mkdirat(base.get(), leaf.c_str(), 0755) != 0 && errno != EEXIST) return;
+    std::istringstream pids(ReadAt(base.get(), "cgroup.procs"));
+    for (std::string pid; pids >> pid;) WriteAt(base.get(), (leaf + "/cgroup.procs").c_str(), pid);
+    return;
+  }
+}
 
 CellCgroup::~CellCgroup() { Remove(); }
 

@@ -13,6 +13,12 @@
 
 namespace forkbox::sandbox {
 
+// v2 gives memory limits to children only of a cgroup without processes of its own ("no internal
+// processes", cgroups(7)): moves those of ours, which are the service's, one level down. For the
+// driver, before it starts the forkserver: in the forkserver's pid namespace they have no numbers.
+// Leaves everything as it is where that is not needed or not allowed.
+void MakeRoomForCells();
+
 struct CgroupLimits {
   std::uint64_t memory_bytes = 0;  // with swap
   std::uint32_t pids = 0;

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -209,6 +210,16 @@ ChildJob ReceiveJob(int channel) {
   if (!job.file_name.empty()) WriteFile(job.file_name, job.code);
   if (job.entry == ChildJob::Entry::kScript) ::close(channel);
   return job;
+}
+
+void SendAnswer(int channel, std::string_view answer) {
+  while (!answer.empty()) {
+    const ssize_t n = ::send(channel, answer.data(), answer.size(), MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    answer.remove_prefix(static_cast<std::size_t>(n));
+  }
+  ::close(channel);
 }
 
 }  // namespace forkbox::sandbox

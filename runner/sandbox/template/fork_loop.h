@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -51,5 +52,9 @@ struct ChildJob {
 // is the current one. Closes the channel for script entries, whose result is their exit. Exits the
 // process if the peer goes away first: a pooled fork that nobody wanted.
 ChildJob ReceiveJob(int channel);
+
+// In the child of a function: says `answer`, an AnswerKind (job_wire.h) and its text, and closes
+// the channel. A worker that has gone away is no error of the program's.
+void SendAnswer(int channel, std::string_view answer);
 
 }  // namespace forkbox::sandbox

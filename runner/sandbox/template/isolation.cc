@@ -31,7 +31,13 @@ bool SetCapabilities(std::uint64_t permitted) {
   return ::syscall(SYS_capset, &header, data) == 0;
 }
 
+// Containers may start us with less than a limit of ours and without the right to more, which does
+// as well; except for RLIMIT_CORE, where 0 is more than 1 (below).
 bool Limit(__rlimit_resource resource, rlim_t value) {
+  rlimit now{};
+  if (resource != RLIMIT_CORE && ::getrlimit(resource, &now) == 0 && value > now.rlim_max) {
+    value = now.rlim_max;
+  }
   const rlimit limit{value, value};
   return ::setrlimit(resource, &limit) == 0;
 }

@@ -1,4 +1,6 @@
-// The job on its way from the worker to a child: one length-prefixed frame on the channel.
+// The job on its way from the worker to a child: one length-prefixed frame on the channel. And the
+// first byte of what a function's child sends back: the rest, to the end of the stream, is the
+// text.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +21,11 @@ struct JobFile {
 // Code is at most 1 MiB and files at most 64 MiB together where requests enter; a frame beyond
 // this is refused by the child.
 inline constexpr std::uint64_t kMaxJobFrameBytes = 96ULL << 20;
+
+enum class AnswerKind : char {
+  kValue = 'v',          // of the function, as JSON
+  kCompileFailed = 'c',  // no text: the message is on stderr
+};
 
 // The 8-byte size, then the body.
 std::string EncodeJob(const ChildJob& job, const std::vector<JobFile>& files);

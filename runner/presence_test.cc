@@ -1,0 +1,120 @@
+#include "runner/presence.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "runner/testing_fakes.h"
+
+namespace forkbox::runner {
+namespace {
+
+using namespace std::chrono_literals;
+
+class FakeRegistry final : public store::RunnerRegistry {
+ public:
+  Result<void> Beat(const store::RunnerInfo& runner) override {
+    const std::lock_guard lock(mu_);
+    beats_.push_back(runner);
+    changed_.notify_all();
+    return {};
+  }
+  Result<void> Leave(const std::string& runner_id) override {
+    const std::lock_guard lock(mu_);
+    left_ = runner_id;
+    return {};
+  }
+  Result<std::vector<store::RunnerInfo>> AliveRunners(std::int64_t) override {
+    const std::lock_guard lock(mu_);
+    return beats_;
+  }
+  Result<std::optional<store::RunnerInfo>> LastRunner() override { return std::nullopt; }
+  store::RunnerInfo Await(std::size_t beats) {
+    std::unique_lock lock(mu_);
+    changed_.wait_for(lock, 30s, [&] { return beats_.size() >= beats; });
+    return beats_.back();
+  }
+  std::string left() {
+    const std::lock_guard lock(mu_);
+    return left_;
+  }
+
+ private:
+  std::mutex mu_;
+  std::condition_variable changed_;
+  std::vector<store::RunnerInfo> beats_;
+  std::string left_;
+};
+
+sandbox::LanguageStatus Python() {
+  sandbox::LanguageStatus python;
+  python.id = "python";
+  python.aliases = {"py", "python3"};
+  python.name = "Python";
+  python.version = "3.11.2";
+  python.ready = true;
+  python.default_limits.memory_bytes = 123ULL << 20;
+  return python;
+}
+
+TEST(PresenceTest, KeepsItsClaimsAndTakesItsLeave) {
+  SystemClock clock;
+  testing::FakeStore store;
+  FakeRegistry registry;
+  schema::Execution execution;
+  execution.id = schema::ExecutionId("a");
+  ASSERT_TRUE(store.Insert(execution));
+  const std::int64_t now = clock.UnixMillis();
+  ASSERT_TRUE(store.Claim(
+      {.id = execution.id, .runner = "r", .now_unix_ms = now, .expires_unix_ms = now + 10}));
+  {
+    Presence presence(
+        {.runner_id = "r", .host = "h", .slots = 3, .interval = 5ms}, store, registry,
+        [] {
+          return Presence::Now{
+              .busy = 1, .holds_claims = true, .details = {{Python()}, {"seccomp"}}};
+        },
+        clock, Log::Null());
+    const store::RunnerInfo beat = registry.Await(3);
+    EXPECT_EQ(beat.id, "r");
+    EXPECT_EQ(beat.slots, 3U);
+    EXPECT_EQ(beat.busy, 1U);
+    EXPECT_GE(store.renewals, 2);
+    EXPECT_GE(store.Get(execution.id, std::nullopt)->claim_expires_unix_ms, now + 10'000);
+    EXPECT_EQ(registry.left(), "");
+  }
+  EXPECT_EQ(registry.left(), "r");
+}
+
+TEST(PresenceTest, WithoutClaimsNothingIsRenewed) {
+  SystemClock clock;
+  testing::FakeStore store;
+  FakeRegistry registry;
+  Presence presence(
+      {.runner_id = "r", .host = "h", .slots = 1, .interval = 1ms}, store, registry,
+      [] { return Presence::Now{}; }, clock, Log::Null());
+  registry.Await(5);
+  EXPECT_EQ(store.renewals, 0);
+}
+
+TEST(RunnerDetailsTest, ComeBackAsTheyWent) {
+  const auto read = RunnerDetailsFromJson(RunnerDetailsToJson({{Python()}, {"cgroups"}}));
+  ASSERT_TRUE(read);
+  ASSERT_EQ(read->languages.size(), 1U);
+  EXPECT_EQ(read->languages[0].id, "python");
+  EXPECT_EQ(read->languages[0].aliases, Python().aliases);
+  EXPECT_EQ(read->languages[0].version, "3.11.2");
+  EXPECT_TRUE(read->languages[0].ready);
+  EXPECT_EQ(read->languages[0].default_limits, Python().default_limits);
+  EXPECT_EQ(read->missing_protections, std::vector<std::string>{"cgroups"});
+}
+
+TEST(RunnerDetailsTest, DamageIsRefused) {
+  for (const char* text : {"", "[]", "{}", R"({"languages":1})", R"({"languages":[1]})",
+                           R"({"languages":[{"id":"x","limits":{"pids":"many"}}]})"}) {
+    EXPECT_FALSE(RunnerDetailsFromJson(text)) << text;
+  }
+}
+
+}  // namespace
+}  // namespace forkbox::runner

@@ -1,0 +1,76 @@
+#include "runner/runner_details.h"
+
+#include <utility>
+
+#include "schema/json.h"
+
+namespace forkbox::runner {
+namespace {
+
+using Json = nlohmann::json;
+
+std::string Text(const Json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+std::vector<std::string> Texts(const Json& object, const char* name) {
+  std::vector<std::string> texts;
+  const auto found = object.find(name);
+  if (found == object.end() || !found->is_array()) return texts;
+  for (const Json& text : *found) {
+    if (text.is_string()) texts.push_back(text.get<std::string>());
+  }
+  return texts;
+}
+
+}  // namespace
+
+std::string RunnerDetailsToJson(const RunnerDetails& details) {
+  Json languages = Json::array();
+  for (const sandbox::LanguageStatus& language : details.languages) {
+    languages.push_back({{"id", language.id},
+                         {"aliases", language.aliases},
+                         {"name", language.name},
+                         {"version", language.version},
+                         {"ready", language.ready},
+                         {"reason", language.reason},
+                         {"limits", schema::ToJson(language.default_limits)}});
+  }
+  return schema::DumpJson(
+      {{"languages", std::move(languages)}, {"missing_protections", details.missing_protections}});
+}
+
+Result<RunnerDetails> RunnerDetailsFromJson(std::string_view text) {
+  const Result<Json> json = schema::ParseJson(text, {.max_depth = 8, .max_bytes = 1U << 20});
+  if (!json) return Fail(json.error());
+  if (!json->is_object()) return Fail(ErrorCode::kInvalidArgument, "must be an object");
+  RunnerDetails details;
+  details.missing_protections = Texts(*json, "missing_protections");
+  const auto languages = json->find("languages");
+  if (languages == json->end() || !languages->is_array()) {
+    return Fail(ErrorCode::kInvalidArgument, "languages: must be an array");
+  }
+  for (const Json& entry : *languages) {
+    if (!entry.is_object()) {
+      return Fail(ErrorCode::kInvalidArgument, "languages: must be objects");
+    }
+    sandbox::LanguageStatus language;
+    language.id = Text(entry, "id");
+    language.aliases = Texts(entry, "aliases");
+    language.name = Text(entry, "name");
+    language.version = Text(entry, "version");
+    language.reason = Text(entry, "reason");
+    const auto ready = entry.find("ready");
+    language.ready = ready != entry.end() && ready->is_boolean() && ready->get<bool>();
+    if (const auto limits = entry.find("limits"); limits != entry.end()) {
+      Result<schema::Limits> read = schema::LimitsFromJson(*limits);
+      if (!read) return Fail(read.error());
+      language.default_limits = *read;
+    }
+    if (!language.id.empty()) details.languages.push_back(std::move(language));
+  }
+  return details;
+}
+
+}  // namespace forkbox::runner
