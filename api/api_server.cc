@@ -3,13 +3,21 @@
 #include <algorithm>
 #include <utility>
 
+#include "webhook/url_check.h"
+
 namespace forkbox::api {
 
 ApiServer::ApiServer(Options options, Parts parts)
     : options_(std::move(options)),
       parts_(std::move(parts)),
       started_at_(parts_.clock.Now()),
-      languages_(parts_.languages, parts_.clock),
+      languages_(
+          [this] {
+            auto all = parts_.languages ? parts_.languages() : store_probe_->RunnerLanguages();
+            for (auto& one : all) one.default_limits.output_bytes = options_.max_output_bytes;
+            return all;
+          },
+          parts_.clock),
       admission_(options_.admission, parts_.authenticator, parts_.clock) {}
 
 ApiServer::~ApiServer() { Stop(); }
@@ -31,18 +39,37 @@ Result<void> ApiServer::Start() {
   if (!zeroboot) return Fail(zeroboot.error());
   zeroboot_ = std::make_unique<ZerobootDialect>(*std::move(zeroboot));
 
+  Result<NcaDialect> nca =
+      NcaDialect::Create(options_.nca, {parts_.service, languages_, admission_, parts_.clock,
+                                        [guard = parts_.address_guard](std::string_view url) {
+                                          return webhook::CheckWebhookUrl(url, guard);
+                                        }});
+  if (!nca) return Fail(nca.error());
+  nca_ = std::make_unique<NcaDialect>(*std::move(nca));
+  native_ = std::make_unique<NativeApi>(
+      options_.native, NativeApi::Parts{parts_.service, parts_.store, parts_.broker, admission_,
+                                        *store_probe_, parts_.clock, parts_.log});
+
   http::Server::Options http = options_.http;
   http.log = parts_.log;
-  http.body_limit = [dialect = zeroboot_.get(), otherwise = http.limits.max_body_bytes](
-                        http::Method, std::string_view target) {
-    const std::size_t limit = dialect->BodyLimit(target.substr(0, target.find('?')));
-    return std::max(limit, otherwise);  // a path may take more than the rest, never less
+  http.body_limit = [this, otherwise = http.limits.max_body_bytes](http::Method,
+                                                                   std::string_view target) {
+    const std::string_view path = target.substr(0, target.find('?'));
+    // A path may take more than the rest, never less.
+    return std::max({zeroboot_->BodyLimit(path), nca_->BodyLimit(path), otherwise});
+  };
+  http.error_body = [](const http::OwnAnswer& answer) {
+    if (auto body = NcaDialect::ErrorBody(answer)) return *std::move(body);
+    if (auto body = NativeApi::ErrorBody(answer)) return *std::move(body);
+    return ZerobootDialect::ErrorBody(answer);
   };
   http.on_request = [metrics = &parts_.metrics](const http::RequestRecord& request) {
     metrics->HttpRequest(request.method, request.route, request.status);
   };
   server_ = std::make_unique<http::Server>(std::move(http));
   zeroboot_->RegisterOn(*server_);
+  nca_->RegisterOn(*server_);
+  native_->RegisterOn(*server_);
   for (const char* path : {"/v1/metrics", "/metrics"}) {
     server_->Route(http::Method::kGet, path, [this](http::Call& call) { ServeMetrics(call); });
   }
@@ -57,6 +84,7 @@ std::size_t ApiServer::Drain(std::chrono::milliseconds timeout) {
 
 void ApiServer::Stop() {
   if (server_) server_->Stop();
+  if (native_) native_->Close();
 }
 
 void ApiServer::ServeMetrics(http::Call& call) {
@@ -68,11 +96,26 @@ void ApiServer::ServeMetrics(http::Call& call) {
     readings.pool_ready = stats.pool_ready;
   }
   readings.http_connections = server_->stats().connections;
-  for (const schema::Priority lane :
-       {schema::Priority::kInteractive, schema::Priority::kBackground}) {
-    if (const Result<queue::Depth> depth = parts_.broker.GetDepth(lane)) {
-      readings.queue_depth.emplace_back(ToString(lane), depth->waiting);
-    }
+  if (const auto seen = store_probe_->Snapshot(); seen && store_probe_->Status()) {
+    readings.queue_known = true;
+    const auto add = [&](schema::Priority lane, const store::LaneCounts& counts) {
+      const Result<queue::Depth> depth = parts_.broker.GetDepth(lane);
+      const std::int64_t age = counts.oldest_queued_unix_ms == 0
+                                   ? 0
+                                   : seen->taken_unix_ms - counts.oldest_queued_unix_ms;
+      readings.lanes.push_back(
+          {.name = std::string(ToString(lane)),
+           .waiting = counts.queued,
+           .running = counts.running,
+           .limit = depth ? depth->limit : 0,
+           .oldest_waiting = std::chrono::milliseconds(std::max<std::int64_t>(0, age))});
+    };
+    add(schema::Priority::kInteractive, seen->executions.interactive);
+    add(schema::Priority::kBackground, seen->executions.background);
+    readings.runners = seen->runners.size();
+    for (const auto& runner : seen->runners) readings.runner_slots += runner.info.slots;
+    readings.webhooks_pending = seen->deliveries.pending;
+    readings.webhooks_dead = seen->deliveries.dead;
   }
   readings.uptime =
       std::chrono::duration_cast<std::chrono::milliseconds>(parts_.clock.Now() - started_at_);

@@ -20,6 +20,8 @@
 #include "api/http/server.h"
 #include "api/language_catalog.h"
 #include "api/metrics.h"
+#include "api/native_api.h"
+#include "api/nca.h"
 #include "api/store_probe.h"
 #include "api/zeroboot.h"
 #include "base/clock.h"
@@ -27,7 +29,8 @@
 #include "base/result.h"
 #include "queue/broker.h"
 #include "runner/sandbox/driver.h"
-#include "store/execution_store.h"
+#include "store/store.h"
+#include "webhook/address_guard.h"
 
 namespace forkbox::api {
 
@@ -38,17 +41,22 @@ class ApiServer {
     bool insecure_no_auth = false;  // without keys, may listen beyond loopback all the same
     Admission::Options admission;
     ZerobootDialect::Options zeroboot;
+    // The most of each output stream any execution keeps.
+    std::size_t max_output_bytes = 1 << 20;
+    NativeApi::Options native;
+    NcaDialect::Options nca;
     StoreProbe::Options store_probe;
   };
   // All references must outlive it. `service` must be destroyed after it.
   struct Parts {
     ExecutionService& service;
-    store::ExecutionStore& store;
+    store::Store& store;
     queue::Broker& broker;
     const Authenticator& authenticator;
     Metrics& metrics;
     const Clock& clock;
-    LanguageCatalog::Provider languages;               // Driver::Languages(), or what stands for it
+    const webhook::AddressGuard& address_guard;
+    LanguageCatalog::Provider languages;  // null when the runners are elsewhere: those alive say
     std::function<sandbox::DriverStats()> pool_stats;  // null when the runners are elsewhere
     Log log;
   };
@@ -82,6 +90,8 @@ class ApiServer {
   // Made by Start():
   std::unique_ptr<StoreProbe> store_probe_;
   std::unique_ptr<ZerobootDialect> zeroboot_;
+  std::unique_ptr<NativeApi> native_;
+  std::unique_ptr<NcaDialect> nca_;
   std::unique_ptr<http::Server> server_;  // last: its handlers use all of the above
 };
 

@@ -1,6 +1,7 @@
 #include "api/execution_service.h"
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -10,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "api/call_pool.h"
 #include "base/uuid.h"
 
 namespace forkbox::api {
@@ -47,9 +49,19 @@ class ExecutionService::Core : public std::enable_shared_from_this<Core> {
         metrics_(metrics),
         clock_(clock),
         log_(std::move(log)),
+        reads_(options_.reader_threads, options_.max_waiting_reads),
         housekeeper_([this](const std::stop_token& stop) { KeepHouse(stop); }) {}
 
   ExecutionId Submit(schema::Execution execution, OnDone on_done);
+  ExecutionId Enqueue(schema::Execution execution, std::uint64_t max_waiting,
+                      OnAccepted on_accepted);
+  // `read` on a thread of ours, `done` with what it returns.
+  template <class T>
+  void Ask(std::function<Result<T>(store::ExecutionStore&)> read,
+           std::function<void(Result<T>)> done);
+  void FreshDepth(schema::Priority lane, std::function<void(Result<queue::Depth>)> done) {
+    broker_.FreshDepth(lane, std::move(done));
+  }
   void Cancel(const ExecutionId& id);
   Result<queue::Depth> Depth(schema::Priority lane) { return broker_.GetDepth(lane); }
   std::size_t waiting() const {
@@ -62,6 +74,7 @@ class ExecutionService::Core : public std::enable_shared_from_this<Core> {
   // One execution somebody waits for. All but the constant part is guarded by mutex_.
   struct Wait {
     ExecutionId id;
+    schema::OwnerId owner;
     std::string language;
     Log log;
     OnDone on_done;  // taken by whoever settles
@@ -74,6 +87,10 @@ class ExecutionService::Core : public std::enable_shared_from_this<Core> {
     SteadyTime give_up_at;
   };
   using WaitPtr = std::shared_ptr<Wait>;
+
+  // One execution on its way to being accepted; handed from callback to callback.
+  struct Admission;
+  using AdmissionPtr = std::shared_ptr<Admission>;
 
   // Marks a callback that is inside, so that Close() can wait for it. False: closed, stay out.
   class Visit {
@@ -97,7 +114,15 @@ class ExecutionService::Core : public std::enable_shared_from_this<Core> {
     bool inside_ = false;
   };
 
-  void OnInserted(const WaitPtr& wait, const Result<void>& inserted);
+  // Takes a place in the lane for an execution that is not in the queue yet. False: it is full.
+  // While the queue is away the last depth known is good enough.
+  bool Reserve(const Result<queue::Depth>& fresh, const AdmissionPtr& admission);
+  void InsertThenPublish(const AdmissionPtr& admission);
+  void OnQueueAnswer(const AdmissionPtr& admission, const Result<void>& published);
+  void Accept(const AdmissionPtr& admission, Result<void> result, queue::Depth depth);
+
+  void Publish(const WaitPtr& wait, queue::Message message);
+  void OnInserted(const WaitPtr& wait, const Result<void>& inserted, bool published);
   void OnReply(const WaitPtr& wait, Outcome outcome);
   void OnPublishRefused(const WaitPtr& wait, Error error);
   // Answers, unless somebody has already. Never with mutex_ held.
@@ -121,10 +146,18 @@ class ExecutionService::Core : public std::enable_shared_from_this<Core> {
   std::condition_variable_any wake_;  // the housekeeper: something to do, or to watch
   std::condition_variable left_;      // Close(): a visitor has gone
   std::unordered_map<ExecutionId, WaitPtr> waits_;
+  std::unordered_map<schema::OwnerId, std::size_t> waits_of_;  // as many as in waits_; no zeros
+  std::uint64_t reserved_interactive_ = 0;  // between Reserve() and the queue's answer
+  std::uint64_t reserved_background_ = 0;
+  std::uint64_t undispatched_ = 0;  // accepted while the queue was away, until it is back
+  queue::Depth depth_interactive_;  // as last heard
+  queue::Depth depth_background_;
   std::deque<std::function<void()>> tasks_;
   bool asleep_ = false;  // the housekeeper has nobody to watch; else it looks at intervals anyway
   int visitors_ = 0;
   bool closed_ = false;
+  std::atomic<bool> store_failing_{false};  // the last insert that was answered failed
+  CallPool reads_;
   std::jthread housekeeper_;  // last: it uses all of the above
 };
 
@@ -159,18 +192,30 @@ ExecutionId ExecutionService::Core::Submit(schema::Execution execution, OnDone o
     return id;
   }
 
+  execution.reply_to = broker_.ReplyAddress();
   const SteadyTime now = clock_.Now();
   auto wait =
       std::make_shared<Wait>(Wait{.id = id,
+                                  .owner = execution.owner,
                                   .language = execution.language,
                                   .log = log,
                                   .on_done = std::move(on_done),
                                   .outcome = {},
                                   .finish_as = {},
-                                  .look_at = now + execution.limits.wall + options_.reply_slack,
+                                  .look_at = now + options_.look_interval,
                                   .give_up_at = now + execution.limits.wall + options_.max_wait});
   {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    std::size_t& waits = waits_of_[execution.owner];
+    if (options_.max_waits_per_owner != 0 && !execution.owner.empty() &&
+        waits >= options_.max_waits_per_owner) {
+      lock.unlock();
+      log.Warn("execution.refused", {{"cause", "owner_limit"}});
+      wait->on_done(Fail(ErrorCode::kQueueFull, "too many executions of this key at once, limit " +
+                                                    std::to_string(options_.max_waits_per_owner)));
+      return id;
+    }
+    ++waits;
     waits_.emplace(id, wait);
     if (asleep_) wake_.notify_all();
   }
@@ -185,17 +230,196 @@ ExecutionId ExecutionService::Core::Submit(schema::Execution execution, OnDone o
                          .owner = execution.owner,
                          .lane = execution.priority,
                          .enqueued_unix_ms = execution.created_unix_ms,
+                         .dispatched_unix_ms = execution.created_unix_ms,
                          .execution = std::make_shared<const schema::Execution>(execution)};
-  store_.InsertAsync(std::move(execution), [core = weak_from_this(), wait](Result<void> inserted) {
-    if (const auto self = core.lock()) self->OnInserted(wait, inserted);
-  });
-  if (Result<void> published = broker_.Publish(std::move(message)); !published) {
-    OnPublishRefused(wait, published.error());
+  // Side by side, unless the store is failing: then messages without rows would only pile up.
+  if (store_failing_) {
+    store_.InsertAsync(std::move(execution),
+                       [core = weak_from_this(), wait, message](const Result<void>& inserted) {
+                         const auto self = core.lock();
+                         if (self == nullptr) return;
+                         self->OnInserted(wait, inserted, /*published=*/false);
+                         if (inserted) self->Publish(wait, message);
+                       });
+  } else {
+    store_.InsertAsync(std::move(execution),
+                       [core = weak_from_this(), wait](const Result<void>& inserted) {
+                         const auto self = core.lock();
+                         if (self != nullptr) self->OnInserted(wait, inserted, /*published=*/true);
+                       });
+    Publish(wait, std::move(message));
   }
   return id;
 }
 
-void ExecutionService::Core::OnInserted(const WaitPtr& wait, const Result<void>& inserted) {
+void ExecutionService::Core::Publish(const WaitPtr& wait, queue::Message message) {
+  const Visit visit(*this);
+  if (!visit) return;
+  broker_.PublishAsync(std::move(message),
+                       [core = weak_from_this(), wait](const Result<void>& published) {
+                         if (published) return;
+                         if (const auto self = core.lock()) {
+                           self->OnPublishRefused(wait, published.error());
+                         }
+                       });
+}
+
+// ---- accepted without anybody waiting ----------------------------------------------------------
+
+struct ExecutionService::Core::Admission {
+  Admission(Core& core, schema::Execution accepted, std::uint64_t most, OnAccepted answer)
+      : visit(core),
+        id(accepted.id),
+        lane(accepted.priority),
+        max_waiting(most),
+        log(core.log_.With({{"request_id", accepted.request_id},
+                            {"execution_id", accepted.id.str()},
+                            {"dialect", accepted.dialect},
+                            {"language", accepted.language}})),
+        on_accepted(std::move(answer)),
+        execution(std::make_shared<const schema::Execution>(std::move(accepted))) {}
+
+  const Visit visit;  // Close() waits for its end, which store and broker bound
+  const ExecutionId id;
+  const schema::Priority lane;
+  const std::uint64_t max_waiting;
+  const Log log;
+  const OnAccepted on_accepted;
+  const std::shared_ptr<const schema::Execution> execution;  // shared with the message
+  queue::Depth depth;
+  bool reserved = false;
+};
+
+ExecutionId ExecutionService::Core::Enqueue(schema::Execution execution, std::uint64_t max_waiting,
+                                            OnAccepted on_accepted) {
+  if (execution.id.empty()) execution.id = ExecutionId(NewUuidV7());
+  execution.created_unix_ms = clock_.UnixMillis();
+  const ExecutionId id = execution.id;
+  // Shared by the callbacks of store and broker, one after the other.
+  const auto admission =
+      std::make_shared<Admission>(*this, std::move(execution), max_waiting, std::move(on_accepted));
+  if (!admission->visit) {
+    admission->on_accepted(Fail(ErrorCode::kUnavailable, "the server is shutting down"), {});
+    return id;
+  }
+  broker_.FreshDepth(
+      admission->lane, [self = shared_from_this(), admission](const Result<queue::Depth>& depth) {
+        if (!self->Reserve(depth, admission)) {
+          admission->log.Warn("execution.refused",
+                              {{"cause", "queue_full"}, {"depth", admission->depth.waiting}});
+          return admission->on_accepted(
+              Fail(ErrorCode::kQueueFull, QueueFullText(admission->depth)), admission->depth);
+        }
+        self->InsertThenPublish(admission);
+      });
+  return id;
+}
+
+bool ExecutionService::Core::Reserve(const Result<queue::Depth>& fresh,
+                                     const AdmissionPtr& admission) {
+  const bool takes = fresh && broker_.Status();
+  const std::lock_guard lock(mutex_);
+  const bool interactive = admission->lane == schema::Priority::kInteractive;
+  std::uint64_t& reserved = interactive ? reserved_interactive_ : reserved_background_;
+  queue::Depth& depth = interactive ? depth_interactive_ : depth_background_;
+  if (fresh) depth = *fresh;
+  // The sweep dispatches those now. To go on counting them could refuse everybody for good.
+  if (takes) undispatched_ = 0;
+  admission->depth = depth;
+  const std::uint64_t ahead = depth.waiting + reserved + undispatched_;
+  if (depth.limit != 0 && ahead >= depth.limit) return false;
+  if (admission->max_waiting != 0 && ahead >= admission->max_waiting) return false;
+  ++reserved;
+  admission->reserved = true;
+  return true;
+}
+
+void ExecutionService::Core::InsertThenPublish(const AdmissionPtr& admission) {
+  store_.InsertAsync(*admission->execution,
+                     [self = shared_from_this(), admission](const Result<void>& inserted) {
+                       if (!inserted) return self->Accept(admission, Fail(inserted.error()), {});
+                       const schema::Execution& execution = *admission->execution;
+                       self->broker_.PublishAsync({.id = execution.id,
+                                                   .owner = execution.owner,
+                                                   .lane = execution.priority,
+                                                   .enqueued_unix_ms = execution.created_unix_ms,
+                                                   .dispatched_unix_ms = execution.created_unix_ms,
+                                                   .execution = admission->execution},
+                                                  [self, admission](const Result<void>& published) {
+                                                    self->OnQueueAnswer(admission, published);
+                                                  });
+                     });
+}
+
+void ExecutionService::Core::OnQueueAnswer(const AdmissionPtr& admission,
+                                           const Result<void>& published) {
+  if (!published && published.error().code == ErrorCode::kQueueFull) {
+    Outcome refused = Ended(schema::Reason::kCancelled, "refused by the queue");
+    store_.WithdrawAsync(
+        admission->id, std::move(refused), clock_.UnixMillis(),
+        [self = shared_from_this(), admission](const Result<bool>& withdrawn) {
+          // What could not be taken back is accepted: the sweep will dispatch it, or has already.
+          if (!withdrawn || !*withdrawn) return self->Accept(admission, {}, admission->depth);
+          self->Accept(admission, Fail(ErrorCode::kQueueFull, QueueFullText(admission->depth)),
+                       admission->depth);
+        });
+    return;
+  }
+  if (!published) {
+    {
+      const std::lock_guard lock(mutex_);
+      ++undispatched_;
+    }
+    admission->log.Warn("execution.dispatch_deferred", {{"error", published.error().message}});
+    return Accept(admission, {}, admission->depth);
+  }
+  broker_.FreshDepth(admission->lane,
+                     [self = shared_from_this(), admission](const Result<queue::Depth>& depth) {
+                       self->Accept(admission, {}, depth ? *depth : admission->depth);
+                     });
+}
+
+void ExecutionService::Core::Accept(const AdmissionPtr& admission, Result<void> result,
+                                    queue::Depth depth) {
+  if (admission->reserved) {
+    const std::lock_guard lock(mutex_);
+    --(admission->lane == schema::Priority::kInteractive ? reserved_interactive_
+                                                         : reserved_background_);
+  }
+  if (result) {
+    metrics_.ExecutionAccepted(ToString(admission->execution->delivery));
+    admission->log.Info("execution.accepted",
+                        {{"owner", admission->execution->owner.str()},
+                         {"delivery", ToString(admission->execution->delivery)},
+                         {"wall_limit_ms", admission->execution->limits.wall.count()}});
+  } else {
+    admission->log.Warn("execution.not_accepted", {{"code", ToString(result.error().code)},
+                                                   {"error", result.error().message}});
+  }
+  admission->on_accepted(std::move(result), depth);
+}
+
+// ---- questions to the store ---------------------------------------------------------------------
+
+template <class T>
+void ExecutionService::Core::Ask(std::function<Result<T>(store::ExecutionStore&)> read,
+                                 std::function<void(Result<T>)> done) {
+  // Shared: the pool may drop the call, and `done` must be called all the same.
+  const auto answer = std::make_shared<std::function<void(Result<T>)>>(std::move(done));
+  const bool posted = reads_.Post([this, read = std::move(read), answer] {
+    bool closed = false;
+    {
+      const std::lock_guard lock(mutex_);
+      closed = closed_;
+    }
+    (*answer)(closed ? Fail(ErrorCode::kUnavailable, "the server is shutting down") : read(store_));
+  });
+  if (!posted) (*answer)(Fail(ErrorCode::kUnavailable, "too many questions to the store wait"));
+}
+
+void ExecutionService::Core::OnInserted(const WaitPtr& wait, const Result<void>& inserted,
+                                        bool published) {
+  store_failing_ = !inserted && inserted.error().code != ErrorCode::kConflict;
   const Visit visit(*this);
   if (!visit) return;
   std::optional<Outcome> finish_as;
@@ -209,7 +433,7 @@ void ExecutionService::Core::OnInserted(const WaitPtr& wait, const Result<void>&
   }
   if (!inserted) {
     // Not accepted then; but the message is on its way and must not run on for nobody.
-    (void)broker_.Cancel(wait->id);
+    if (published) (void)broker_.Cancel(wait->id);
     Settle(wait, Fail(inserted.error()));
     return;
   }
@@ -231,6 +455,8 @@ void ExecutionService::Core::OnReply(const WaitPtr& wait, Outcome outcome) {
 }
 
 void ExecutionService::Core::OnPublishRefused(const WaitPtr& wait, Error error) {
+  const Visit visit(*this);
+  if (!visit) return;
   FinishRow(wait, Ended(schema::Reason::kCancelled, "refused by the queue: " + error.message));
   Settle(wait, Fail(std::move(error)));
 }
@@ -262,6 +488,7 @@ void ExecutionService::Core::Settle(const WaitPtr& wait, Result<Outcome> result)
     if (std::exchange(wait->settled, true)) return;
     on_done = std::move(wait->on_done);
     waits_.erase(wait->id);
+    if (const auto of = waits_of_.find(wait->owner); --of->second == 0) waits_of_.erase(of);
     if (result &&
         result->stdout_text.size() + result->stderr_text.size() > options_.inline_output_bytes) {
       auto task = [this, wait, on_done = std::move(on_done),
@@ -330,13 +557,13 @@ void ExecutionService::Core::KeepHouse(const std::stop_token& stop) {
     const SteadyTime now = clock_.Now();
     for (const auto& [id, wait] : waits_) {
       if (wait->look_at > now) continue;
-      wait->look_at = now + options_.reply_slack;
+      wait->look_at = now + options_.look_interval;
       due.push_back(wait);
     }
     lock.unlock();
     for (const WaitPtr& wait : due) {
-      if (stop.stop_requested()) break;
-      Look(wait);
+      // With no room there, the next round asks again.
+      (void)reads_.Post([this, wait] { Look(wait); });
     }
     lock.lock();
     const auto something = [this] { return !tasks_.empty(); };
@@ -350,9 +577,11 @@ void ExecutionService::Core::KeepHouse(const std::stop_token& stop) {
   }
 }
 
-// The reply is overdue. Perhaps it was lost and the row has the outcome; perhaps the execution is
-// still in the queue, or was lost with its runner and waits for another one.
+// No reply so far. Perhaps it was lost and the row has the outcome; most likely the execution still
+// runs, or waits for its turn.
 void ExecutionService::Core::Look(const WaitPtr& wait) {
+  const Visit visit(*this);
+  if (!visit) return;
   const Result<store::ExecutionRecord> record = store_.Get(wait->id, std::nullopt);
   if (record && record->outcome) {
     wait->log.Warn("execution.reply_lost");
@@ -374,6 +603,9 @@ void ExecutionService::Core::Close() {
   {
     std::unique_lock lock(mutex_);
     closed_ = true;
+    lock.unlock();
+    reads_.Close();
+    lock.lock();
     left_.wait(lock, [this] { return visitors_ == 0; });
     for (const auto& [id, wait] : waits_) left.push_back(wait);
     tasks.swap(tasks_);
@@ -396,6 +628,32 @@ void ExecutionService::Close() { core_->Close(); }
 
 ExecutionId ExecutionService::Submit(schema::Execution execution, OnDone on_done) {
   return core_->Submit(std::move(execution), std::move(on_done));
+}
+ExecutionId ExecutionService::Enqueue(schema::Execution execution, std::uint64_t max_waiting,
+                                      OnAccepted on_accepted) {
+  return core_->Enqueue(std::move(execution), max_waiting, std::move(on_accepted));
+}
+void ExecutionService::Find(ExecutionId id, std::optional<schema::OwnerId> owner,
+                            std::function<void(Result<store::ExecutionRecord>)> done) {
+  core_->Ask<store::ExecutionRecord>(
+      [id = std::move(id), owner = std::move(owner)](store::ExecutionStore& store) {
+        return store.Get(id, owner);
+      },
+      std::move(done));
+}
+void ExecutionService::ListChangedSince(
+    schema::OwnerId owner, std::string dialect, std::int64_t since_unix_ms, std::size_t limit,
+    std::function<void(Result<std::vector<store::ExecutionSummary>>)> done) {
+  core_->Ask<std::vector<store::ExecutionSummary>>(
+      [owner = std::move(owner), dialect = std::move(dialect), since_unix_ms,
+       limit](store::ExecutionStore& store) {
+        return store.ListChangedSince(owner, dialect, since_unix_ms, limit);
+      },
+      std::move(done));
+}
+void ExecutionService::FreshDepth(schema::Priority lane,
+                                  std::function<void(Result<queue::Depth>)> done) {
+  core_->FreshDepth(lane, std::move(done));
 }
 void ExecutionService::Cancel(const ExecutionId& id) { core_->Cancel(id); }
 Result<queue::Depth> ExecutionService::Depth(schema::Priority lane) { return core_->Depth(lane); }

@@ -5,14 +5,21 @@
 // the row goes to the store and the message to the queue side by side; the answer is given when the
 // outcome is in *and* the row is durable, whichever comes later.
 //
+// For one that nobody waits for: the row first, then the message; accepted once the queue has it.
+// A full queue refuses it and takes the row back. A queue that is away does not: the row is the
+// promise, and the sweep of a runner dispatches it later.
+//
 // Thread-safe; nothing here blocks its caller. One thread of its own looks after replies that do
-// not come (a runner was lost, a message dropped): it asks the store, which knows.
+// not come (a runner was lost, a message dropped): it asks the store, which knows. A few others
+// make the calls of the store that block.
 #pragma once
 
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "api/metrics.h"
 #include "base/clock.h"
@@ -27,9 +34,9 @@ namespace forkbox::api {
 class ExecutionService {
  public:
   struct Options {
-    // How long after its wall limit an unanswered execution is first looked up in the store, and
-    // how often again while the row says it is still waiting or running.
-    std::chrono::milliseconds reply_slack{5'000};
+    // How often an unanswered execution is looked up in the store: its reply may have been lost
+    // with a connection, or with the broker.
+    std::chrono::milliseconds look_interval{5'000};
     // Beyond the wall limit, the longest anybody waits: then it is cancelled, kDeadlineExceeded.
     std::chrono::milliseconds max_wait{600'000};
     // How often the watching thread looks at its clock.
@@ -37,6 +44,12 @@ class ExecutionService {
     // Answers with more output than this are given from the service's own thread, so that shaping
     // megabytes of text does not hold up a thread of the store or of a runner.
     std::size_t inline_output_bytes = 64 << 10;
+    // Questions to the store: threads that ask, and how many may wait for one of them.
+    std::size_t reader_threads = 2;
+    std::size_t max_waiting_reads = 1'000;
+    // How many executions one owner may wait for at once in this process; the nameless owner, who
+    // is everybody when authentication is off, has no such limit. 0 is none.
+    std::size_t max_waits_per_owner = 500;
   };
 
   // Called exactly once for each Submit, from any thread, possibly before Submit returns: it must
@@ -54,6 +67,25 @@ class ExecutionService {
   // For Delivery::kWait. An empty id becomes a new UUIDv7, the time of creation is now. An
   // execution with no time at all (wall limit 0) has timed out before anything is done with it.
   schema::ExecutionId Submit(schema::Execution execution, OnDone on_done);
+
+  // Called exactly once for each Enqueue, as OnDone is. Success: the row is durable, it will run.
+  // The depth is that of its lane right afterwards, or what it was when it was kQueueFull; zeros
+  // when nobody could tell.
+  using OnAccepted = std::function<void(Result<void>, queue::Depth)>;
+
+  // For Delivery::kPoll and kWebhook. kQueueFull when `max_waiting` executions wait in its lane
+  // already; with 0 only the lane's own limit counts.
+  schema::ExecutionId Enqueue(schema::Execution execution, std::uint64_t max_waiting,
+                              OnAccepted on_accepted);
+
+  // What the store knows, asked on threads of ours. `done` is called once, as OnDone is.
+  // kUnavailable, too, when too many such questions wait.
+  void Find(schema::ExecutionId id, std::optional<schema::OwnerId> owner,
+            std::function<void(Result<store::ExecutionRecord>)> done);
+  void ListChangedSince(schema::OwnerId owner, std::string dialect, std::int64_t since_unix_ms,
+                        std::size_t limit,
+                        std::function<void(Result<std::vector<store::ExecutionSummary>>)> done);
+  void FreshDepth(schema::Priority lane, std::function<void(Result<queue::Depth>)> done);
 
   // Nobody waits any more: ends the execution wherever it is, and answers kCancelled. Nothing
   // happens if it has been answered already.

@@ -15,7 +15,8 @@ LanguageCatalog::LanguageCatalog(Provider provider, const Clock& clock)
 std::shared_ptr<const LanguageCatalog::Languages> LanguageCatalog::All() {
   const std::lock_guard lock(mutex_);
   const SteadyTime now = clock_.Now();
-  if (!languages_ || now - read_at_ >= kFreshFor) {
+  // None is what a cluster has in its first moments: worth asking again.
+  if (!languages_ || languages_->empty() || now - read_at_ >= kFreshFor) {
     languages_ = std::make_shared<const Languages>(provider_());
     read_at_ = now;
   }

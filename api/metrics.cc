@@ -60,6 +60,41 @@ MetricFamily Reading(std::string name, std::string help, MetricType type, double
   return {std::move(name), std::move(help), type, {std::move(metric)}};
 }
 
+void AppendQueue(const Metrics::Readings& readings, std::vector<MetricFamily>& all) {
+  using Lane = Metrics::Readings::Lane;
+  const struct {
+    const char* name;
+    const char* help;
+    double (*value)(const Lane&);
+  } gauges[] = {
+      {"forkbox_queue_depth", "Executions waiting for a runner",
+       [](const Lane& lane) { return static_cast<double>(lane.waiting); }},
+      {"forkbox_queue_running", "Executions that a runner has taken",
+       [](const Lane& lane) { return static_cast<double>(lane.running); }},
+      {"forkbox_queue_limit", "Executions that may wait; 0 is no limit",
+       [](const Lane& lane) { return static_cast<double>(lane.limit); }},
+      {"forkbox_queue_oldest_seconds", "How long the oldest waiting execution has waited",
+       [](const Lane& lane) { return Seconds(lane.oldest_waiting); }},
+  };
+  for (const auto& gauge : gauges) {
+    MetricFamily family{gauge.name, gauge.help, MetricType::Gauge, {}};
+    for (const Lane& lane : readings.lanes) {
+      ClientMetric metric;
+      metric.label = {{"lane", lane.name}};
+      metric.gauge.value = gauge.value(lane);
+      family.metric.push_back(std::move(metric));
+    }
+    all.push_back(std::move(family));
+  }
+  const auto gauge = [&all](const char* name, const char* help, std::uint64_t value) {
+    all.push_back(Reading(name, help, MetricType::Gauge, static_cast<double>(value)));
+  };
+  gauge("forkbox_runners", "Runners seen lately", readings.runners);
+  gauge("forkbox_runner_slots", "Programs these may run at once", readings.runner_slots);
+  gauge("forkbox_webhooks_pending", "Webhooks that are owed", readings.webhooks_pending);
+  gauge("forkbox_webhooks_dead", "Webhooks that were given up", readings.webhooks_dead);
+}
+
 }  // namespace
 
 // The order of the members is the order of the output.
@@ -88,6 +123,8 @@ struct Metrics::Families {
 
   Family<Counter>& http_requests =
       AddCounter("forkbox_http_requests_total", "HTTP requests answered");
+  Family<Counter>& accepted =
+      AddCounter("forkbox_executions_accepted_total", "Executions accepted that nobody waits for");
   Family<Counter>& executions = AddCounter("forkbox_executions_total", "Executions finished");
   Family<Histogram>& queue_seconds =
       AddHistogram("forkbox_queue_time_seconds", "From acceptance to a free runner slot");
@@ -136,6 +173,10 @@ Metrics::~Metrics() = default;
 void Metrics::ExecutionStarted() {
   families_->forks_now.Increment();
   families_->in_flight_now.Increment();
+}
+
+void Metrics::ExecutionAccepted(std::string_view delivery) {
+  families_->accepted.Add({{"delivery", std::string(delivery)}}).Increment();
 }
 
 void Metrics::ExecutionFailed() {
@@ -210,15 +251,7 @@ std::string Metrics::Render(const Readings& readings) const {
                         MetricType::Counter, static_cast<double>(readings.pool_misses)));
   all.push_back(Reading("forkbox_pool_ready", "Forks that are ready now", MetricType::Gauge,
                         static_cast<double>(readings.pool_ready)));
-  MetricFamily depth{
-      "forkbox_queue_depth", "Executions waiting for a runner", MetricType::Gauge, {}};
-  for (const auto& [lane, waiting] : readings.queue_depth) {
-    ClientMetric metric;
-    metric.label = {{"lane", lane}};
-    metric.gauge.value = static_cast<double>(waiting);
-    depth.metric.push_back(std::move(metric));
-  }
-  if (!depth.metric.empty()) all.push_back(std::move(depth));
+  if (readings.queue_known) AppendQueue(readings, all);
   all.push_back(Reading("forkbox_http_connections", "Open client connections", MetricType::Gauge,
                         static_cast<double>(readings.http_connections)));
   all.push_back(Reading("forkbox_uptime_seconds", "Since the server started", MetricType::Gauge,

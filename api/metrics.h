@@ -25,7 +25,19 @@ class Metrics {
     std::uint64_t pool_misses = 0;
     std::uint64_t pool_ready = 0;
     std::uint64_t http_connections = 0;
-    std::vector<std::pair<std::string, std::uint64_t>> queue_depth;  // by lane
+    struct Lane {
+      std::string name;
+      std::uint64_t waiting = 0;
+      std::uint64_t running = 0;
+      std::uint64_t limit = 0;  // of waiting; 0 is none
+      std::chrono::milliseconds oldest_waiting{0};
+    };
+    std::vector<Lane> lanes;
+    std::uint64_t runners = 0;
+    std::uint64_t runner_slots = 0;
+    std::uint64_t webhooks_pending = 0;
+    std::uint64_t webhooks_dead = 0;
+    bool queue_known = false;  // the store answered: without it, these five say nothing
     std::chrono::milliseconds uptime{0};
   };
 
@@ -40,6 +52,8 @@ class Metrics {
   // a registered path: a client must not be able to invent label values.
   void ExecutionStarted();
   void ExecutionFinished(const std::string& language, const schema::Outcome& outcome);
+  // Taken for later: its end is counted by nobody here. `delivery` as schema::ToString has it.
+  void ExecutionAccepted(std::string_view delivery);
   // Started, but there is no outcome to tell: the store or the queue failed.
   void ExecutionFailed();
 

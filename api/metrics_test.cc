@@ -8,6 +8,8 @@
 namespace forkbox::api {
 namespace {
 
+using namespace std::chrono_literals;
+
 using std::chrono::microseconds;
 
 schema::Outcome Exited(int code) {
@@ -115,12 +117,14 @@ TEST(MetricsTest, ReadsTheRestAtTheScrape) {
   Metrics metrics;
   metrics.HttpRequest("POST", "/v1/exec", 200);
   metrics.HttpRequest("", "", 400);
-  const std::string text = metrics.Render({.pool_hits = 7,
-                                           .pool_misses = 2,
-                                           .pool_ready = 4,
-                                           .http_connections = 3,
-                                           .queue_depth = {{"interactive", 5}, {"background", 0}},
-                                           .uptime = std::chrono::milliseconds(1500)});
+  const std::string text = metrics.Render(
+      {.pool_hits = 7,
+       .pool_misses = 2,
+       .pool_ready = 4,
+       .http_connections = 3,
+       .lanes = {{"interactive", 5, 2, 1'000, 1'500ms}, {"background", 0, 0, 10'000, 0ms}},
+       .queue_known = true,
+       .uptime = std::chrono::milliseconds(1500)});
   for (const char* line :
        {"forkbox_pool_hits_total 7\n", "forkbox_pool_misses_total 2\n", "forkbox_pool_ready 4\n",
         "forkbox_queue_depth{lane=\"interactive\"} 5\n", "forkbox_http_connections 3\n",

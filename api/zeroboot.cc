@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "api/error_response.h"
+#include "api/json_type.h"
 #include "base/uuid.h"
 #include "schema/json.h"
 
@@ -40,18 +41,6 @@ std::string Dump(const ordered_json& value) {
 
 void Send(http::Reply& reply, const Problem& problem) {
   reply.Send(problem.status, kJsonType, Dump({{"error", problem.message}}), problem.headers);
-}
-
-// "application/json", "application/anything+json", any case, parameters ignored.
-bool IsJsonType(const std::string* content_type) {
-  if (content_type == nullptr) return false;
-  std::string type = content_type->substr(0, content_type->find(';'));
-  while (!type.empty() && (type.back() == ' ' || type.back() == '\t')) type.pop_back();
-  std::ranges::transform(type, type.begin(), [](unsigned char c) {
-    return static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-  });
-  if (!type.starts_with("application/")) return false;
-  return type == kJsonType || type.ends_with("+json");
 }
 
 Parsed<json> ParseBody(const http::Call& call, const schema::RequestSchema& request_schema) {
@@ -88,6 +77,9 @@ Parsed<Item> ToItem(json& request, const std::string& where,
   Item item;
   item.language_as_given = request.value("language", "python");
   std::optional<sandbox::LanguageStatus> language = languages.Find(item.language_as_given);
+  if (!language && languages.All()->empty()) {
+    return tl::unexpected(Problem{503, "no runner has been seen yet", {{"Retry-After", "1"}}});
+  }
   if (!language) {
     return tl::unexpected(Problem{
         400, where + "language: unknown language, known are: " + languages.KnownNames(), {}});
@@ -284,6 +276,10 @@ void ZerobootDialect::RegisterOn(http::Server& server) {
   }
 }
 
+http::AnswerBody ZerobootDialect::ErrorBody(const http::OwnAnswer& answer) {
+  return {std::string(kJsonType), Dump({{"error", answer.message}})};
+}
+
 std::size_t ZerobootDialect::BodyLimit(std::string_view path) const {
   return path == "/v1/exec/batch" ? options_.max_batch_body_bytes : 0;
 }
@@ -359,6 +355,8 @@ void ZerobootDialect::Batch(http::Call& call) {
     ids->push_back(item.id);
     item.execution.owner = identity->owner;
     item.execution.request_id = call.request_id;
+    item.execution.limits.output_bytes = std::min<std::uint64_t>(
+        item.execution.limits.output_bytes, options_.max_batch_output_bytes / items.size());
     schema::Execution execution = std::move(item.execution);
     parts_.service.Submit(std::move(execution), [batch, i, item](Result<Outcome> outcome) {
       if (outcome) return batch->Put(i, ZerobootResponse(item.id, *outcome, item.timeout));
@@ -389,8 +387,9 @@ void ZerobootDialect::Health(http::Call& call) {
   ordered_json health{{"status", serving && all_ready ? "ok" : "degraded"},
                       {"templates", std::move(templates)}};
   if (!store_answers) health["error"] = "the store does not answer";
-  if (!options_.missing_protections.empty()) {
-    health["missing_protections"] = options_.missing_protections;
+  // So that nobody is deceived.
+  if (const auto missing = parts_.store.MissingProtections(); !missing.empty()) {
+    health["missing_protections"] = missing;
   }
   call.reply.Send(serving ? 200 : 503, kJsonType, Dump(health), {{"Cache-Control", "no-store"}});
 }

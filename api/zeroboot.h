@@ -28,11 +28,12 @@ class ZerobootDialect {
  public:
   struct Options {
     std::chrono::seconds default_timeout{30};
-    std::chrono::seconds max_timeout{300};         // more is silently cut to this, as upstream does
-    std::size_t max_code_bytes = 1 << 20;          // 413
-    std::size_t max_batch_items = 100;             // 422
-    std::size_t max_batch_body_bytes = 2 << 20;    // 413; upstream's limit for any body
-    std::vector<std::string> missing_protections;  // told by /health, so that nobody is deceived
+    std::chrono::seconds max_timeout{300};       // more is silently cut to this, as upstream does
+    std::size_t max_code_bytes = 1 << 20;        // 413
+    std::size_t max_batch_items = 100;           // 422
+    std::size_t max_batch_body_bytes = 2 << 20;  // 413; upstream's limit for any body
+    // Of each stream, of all items together: a batch is held in memory until its last item ends.
+    std::size_t max_batch_output_bytes = 16 << 20;
   };
   // All must outlive the dialect, and the dialect the server it is registered with.
   struct Parts {
@@ -47,6 +48,9 @@ class ZerobootDialect {
   static Result<ZerobootDialect> Create(Options options, Parts parts);
 
   void RegisterOn(http::Server& server);
+
+  // What the server answers by itself where no other dialect has a shape of its own.
+  static http::AnswerBody ErrorBody(const http::OwnAnswer& answer);
 
   // The body limit of a path of this dialect; 0 for "as the server has it".
   [[nodiscard]] std::size_t BodyLimit(std::string_view path) const;

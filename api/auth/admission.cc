@@ -24,8 +24,21 @@ Admission::Admission(Options options, const Authenticator& authenticator, const 
 
 tl::expected<KeyIdentity, Refusal> Admission::Admit(const http::Fields& fields,
                                                     std::string_view peer) {
-  Result<KeyIdentity> identity =
-      authenticator_.CheckBearer(http::FindField(fields, "Authorization"));
+  return TakeToken(authenticator_.CheckBearer(http::FindField(fields, "Authorization")), fields,
+                   peer);
+}
+
+tl::expected<KeyIdentity, Refusal> Admission::AdmitByHeader(std::string_view name,
+                                                            const http::Fields& fields,
+                                                            std::string_view peer) {
+  const std::string* const key = http::FindField(fields, name);
+  if (key == nullptr) return Admit(fields, peer);
+  return TakeToken(authenticator_.CheckKey(*key), fields, peer);
+}
+
+tl::expected<KeyIdentity, Refusal> Admission::TakeToken(Result<KeyIdentity> identity,
+                                                        const http::Fields& fields,
+                                                        std::string_view peer) {
   if (!identity) {
     return tl::unexpected(Refusal{401, identity.error().message, {{"WWW-Authenticate", "Bearer"}}});
   }

@@ -37,10 +37,18 @@ class Admission {
 
   // Takes one token. `fields` are the request's headers, `peer` the address of the TCP peer.
   tl::expected<KeyIdentity, Refusal> Admit(const http::Fields& fields, std::string_view peer);
+  // The same for dialects whose key stands alone in a header of their own. A request without that
+  // header may still have the one of Admit().
+  tl::expected<KeyIdentity, Refusal> AdmitByHeader(std::string_view name,
+                                                   const http::Fields& fields,
+                                                   std::string_view peer);
 
   [[nodiscard]] bool enabled() const { return authenticator_.enabled(); }
 
  private:
+  tl::expected<KeyIdentity, Refusal> TakeToken(Result<KeyIdentity> identity,
+                                               const http::Fields& fields, std::string_view peer);
+
   const Options options_;
   const Authenticator& authenticator_;
   const Clock& clock_;

@@ -48,6 +48,27 @@ TEST_F(AdmissionTest, KnowsTheOwnerAndHidesTheKey) {
   EXPECT_EQ(admission_.Admit(Bearer("short"), "")->label, "***");
 }
 
+TEST_F(AdmissionTest, AKeyMayComeInAHeaderOfItsOwn) {
+  const auto admit = [&](const http::Fields& fields) {
+    return admission_.AdmitByHeader("x-api-key", fields, "10.0.0.1");
+  };
+  EXPECT_EQ(admit({{"X-Api-Key", "short"}})->owner, admission_.Admit(Bearer("short"), "")->owner);
+  EXPECT_TRUE(admit(Bearer("short")));
+  EXPECT_TRUE(admit({{"authorization", "Bearer wrong"}, {"x-api-key", "short"}}));
+  for (const http::Fields& fields :
+       {http::Fields{}, http::Fields{{"x-api-key", ""}}, http::Fields{{"x-api-key", "wrong"}},
+        http::Fields{{"x-api-key", "Bearer short"}}, http::Fields{{"api-key", "short"}},
+        http::Fields{{"x-api-key", "wrong"}, {"authorization", "Bearer short"}}}) {
+    const auto refused = admit(fields);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().status, 401);
+  }
+  // One bucket for each key, whatever the header.
+  int admitted = 0;
+  while (admitted < 1000 && admit(Bearer("short"))) ++admitted;
+  EXPECT_EQ(admit({{"x-api-key", "short"}}).error().status, 429);
+}
+
 TEST_F(AdmissionTest, AnOrdinaryKeyHasAHundredASecond) {
   for (int i = 0; i < 100; ++i) ASSERT_TRUE(admission_.Admit(Bearer("short"), "10.0.0.1")) << i;
   const auto refused = admission_.Admit(Bearer("short"), "10.0.0.2");

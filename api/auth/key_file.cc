@@ -10,13 +10,13 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <ctime>
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <system_error>
 #include <unordered_set>
 
+#include "base/rfc3339.h"
 #include "base/unique_fd.h"
 
 namespace forkbox::api {
@@ -221,15 +221,6 @@ Result<std::string> NewKey() {
   return key;
 }
 
-std::string Rfc3339(std::int64_t unix_ms) {
-  const auto seconds = static_cast<std::time_t>(unix_ms / 1000);
-  std::tm utc{};
-  gmtime_r(&seconds, &utc);
-  std::array<char, 32> text{};
-  const std::size_t length = std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &utc);
-  return {text.data(), length};
-}
-
 }  // namespace
 
 std::optional<std::string> FindKeyFile(std::string_view forkbox_keys_file,
@@ -261,7 +252,7 @@ Result<CreatedKey> CreateKey(const std::string& path, const std::string& label,
   entry.digest = KeyDigest::Of(*key);
   entry.id = entry.digest.ShortId();
   entry.label = label;
-  entry.created_at = Rfc3339(clock.UnixMillis());
+  entry.created_at = Rfc3339Seconds(clock.UnixMillis());
   entry.hashed = true;
   Result<void> updated = Update(path, [&](Document& document) -> Result<void> {
     document.array.push_back({{"id", entry.id},

@@ -1,0 +1,351 @@
+#include "api/native_api.h"
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "api/error_response.h"
+#include "base/rfc3339.h"
+#include "runner/sandbox/answer.h"
+#include "schema/json.h"
+#include "webhook/signature.h"
+
+namespace forkbox::api {
+namespace {
+
+using nlohmann::ordered_json;
+using schema::ExecutionId;
+using schema::OwnerId;
+using schema::State;
+
+constexpr std::string_view kJsonType = "application/json";
+constexpr schema::Priority kLanes[] = {schema::Priority::kInteractive,
+                                       schema::Priority::kBackground};
+
+std::string Dump(const ordered_json& value) {
+  return value.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+void Send(http::Reply& reply, int status, const ordered_json& body, http::Fields headers = {}) {
+  headers.push_back({"Cache-Control", "no-store"});
+  reply.Send(status, kJsonType, Dump(body), headers);
+}
+
+std::string_view CodeOf(int status) {
+  switch (status) {
+    case 401:
+      return "unauthorized";
+    case 403:
+      return "forbidden";
+    case 404:
+      return "not_found";
+    case 405:
+      return "method_not_allowed";
+    case 409:
+      return "conflict";
+    case 429:
+      return "rate_limit_exceeded";
+    case 503:
+      return "unavailable";
+    default:
+      return status < 500 ? "validation_error" : "internal_error";
+  }
+}
+
+ordered_json ProblemDocument(int status, std::string_view message) {
+  return {{"error", CodeOf(status)}, {"message", message}, {"details", ordered_json::object()}};
+}
+
+void SendProblem(http::Reply& reply, int status, const std::string& message,
+                 const http::Fields& headers = {}) {
+  Send(reply, status, ProblemDocument(status, message), headers);
+}
+
+void SendError(http::Reply& reply, const Error& error) {
+  const int status = HttpStatusOf(error.code);
+  http::Fields headers;
+  if (status == 503) headers.push_back({"Retry-After", "1"});
+  SendProblem(reply, status, error.message, headers);
+}
+
+// The four words of the specification, and `queued` where it has none.
+std::string_view StatusOf(State state) {
+  switch (state) {
+    case State::kCancelled:
+    case State::kLost:
+      return "error";
+    default:
+      return ToString(state);
+  }
+}
+
+ordered_json TimeOrNull(std::int64_t unix_ms) {
+  return unix_ms == 0 ? ordered_json(nullptr) : ordered_json(Rfc3339Millis(unix_ms));
+}
+
+// As a shell reports it; 124 for a program that ran out of time.
+int ExitCodeOf(const schema::Outcome& outcome) {
+  if (outcome.exit_code) return *outcome.exit_code;
+  if (outcome.state == State::kTimeout) return 124;
+  if (outcome.signal) return 128 + *outcome.signal;
+  return outcome.reason == schema::Reason::kOutOfMemory ? 137 : 1;
+}
+
+double Millis(std::chrono::microseconds time) { return static_cast<double>(time.count()) / 1000.0; }
+
+ordered_json AttemptDocument(const store::DeliveryAttempt& attempt) {
+  return {{"number", attempt.number},
+          {"startedAt", Rfc3339Millis(attempt.started_unix_ms)},
+          {"durationMs", attempt.duration_ms},
+          {"status", attempt.status == 0 ? ordered_json(nullptr) : ordered_json(attempt.status)},
+          {"error", attempt.error.empty() ? ordered_json(nullptr) : ordered_json(attempt.error)}};
+}
+
+ordered_json DeliveryDocument(const store::DeliveryHistory& history) {
+  const store::Delivery& delivery = history.delivery;
+  ordered_json attempts = ordered_json::array();
+  for (const auto& attempt : history.attempts) attempts.push_back(AttemptDocument(attempt));
+  return {{"id", delivery.id.str()},
+          {"executionId", delivery.execution_id.str()},
+          {"url", delivery.url},
+          {"state", ToString(delivery.state)},
+          {"createdAt", Rfc3339Millis(delivery.created_unix_ms)},
+          {"nextAttemptAt", delivery.state == store::DeliveryState::kPending
+                                ? TimeOrNull(delivery.next_attempt_unix_ms)
+                                : ordered_json(nullptr)},
+          {"finishedAt", TimeOrNull(delivery.finished_unix_ms)},
+          {"attempts", std::move(attempts)}};
+}
+
+ordered_json RunnerDocument(const StoreSnapshot::Runner& runner) {
+  ordered_json languages = ordered_json::array();
+  for (const auto& language : runner.details.languages) {
+    if (language.ready) languages.push_back(language.id);
+  }
+  return {{"id", runner.info.id},
+          {"host", runner.info.host},
+          {"slots", runner.info.slots},
+          {"busy", runner.info.busy},
+          {"languages", std::move(languages)},
+          {"missingProtections", runner.details.missing_protections},
+          {"startedAt", Rfc3339Millis(runner.info.started_unix_ms)},
+          {"seenAt", Rfc3339Millis(runner.info.seen_unix_ms)}};
+}
+
+}  // namespace
+
+std::string ExecutionDocument(const store::ExecutionRecord& record) {
+  const schema::Execution& execution = record.execution;
+  ordered_json document{{"id", execution.id.str()}, {"status", StatusOf(record.state)}};
+  if (const auto& outcome = record.outcome) {
+    document["result"] = {{"stdout", outcome->stdout_text},
+                          {"stderr", outcome->stderr_text},
+                          {"exitCode", ExitCodeOf(*outcome)},
+                          {"compilationOutput", outcome->compile_output},
+                          {"stdoutTruncated", outcome->stdout_truncated},
+                          {"stderrTruncated", outcome->stderr_truncated}};
+    document["executionTime"] = (outcome->timings.compile + outcome->timings.exec).count() / 1000;
+    document["memoryUsed"] = outcome->usage.peak_memory_bytes >> 10;
+  } else {
+    document["result"] = nullptr;
+  }
+  document["createdAt"] = Rfc3339Millis(execution.created_unix_ms);
+  document["language"] = execution.language;
+  document["state"] = ToString(record.state);
+  document["startedAt"] = TimeOrNull(record.started_unix_ms);
+  document["finishedAt"] = TimeOrNull(record.finished_unix_ms);
+  document["attempts"] = record.attempts;
+  document["dialect"] = execution.dialect;
+  if (!execution.client_reference.empty()) {
+    document["clientReference"] = execution.client_reference;
+  }
+  if (const auto& outcome = record.outcome) {
+    document["reason"] = ToString(outcome->reason);
+    document["message"] = outcome->message;
+    if (outcome->signal) document["signal"] = *outcome->signal;
+    if (outcome->value_json) {
+      // Checked when it came from the program; a row that was damaged since has no value.
+      schema::JsonLimits limits = schema::kRowJsonLimits;
+      limits.max_depth = sandbox::kMaxValueDepth;
+      const auto value = schema::ParseJson(*outcome->value_json, limits);
+      document["value"] = value ? ordered_json(*value) : ordered_json(nullptr);
+    }
+    document["timings"] = {{"queueMs", Millis(outcome->timings.queue)},
+                           {"forkMs", Millis(outcome->timings.fork)},
+                           {"compileMs", Millis(outcome->timings.compile)},
+                           {"execMs", Millis(outcome->timings.exec)},
+                           {"totalMs", Millis(outcome->timings.total)}};
+  }
+  return Dump(document);
+}
+
+NativeApi::NativeApi(Options options, Parts parts)
+    : options_(options),
+      parts_(std::move(parts)),
+      calls_(options.threads, options.max_waiting_calls) {}
+
+void NativeApi::Route(http::Server& server, http::Method method, const char* path,
+                      Handler handler) {
+  server.Route(method, path, [this, handler](http::Call& call) {
+    const auto identity = parts_.admission.Admit(call.fields, call.client_address);
+    if (!identity) {
+      const Refusal& refusal = identity.error();
+      return SendProblem(call.reply, refusal.status, refusal.message, refusal.headers);
+    }
+    (this->*handler)(call, identity->owner);
+  });
+}
+
+void NativeApi::RegisterOn(http::Server& server) {
+  using http::Method;
+  for (const char* path : {"/api/v1/executions/:id", "/executions/:id"}) {
+    Route(server, Method::kGet, path, &NativeApi::GetExecution);
+  }
+  constexpr const char* kDeliveries = "/api/v1/executions/:id/deliveries";
+  Route(server, Method::kGet, kDeliveries, &NativeApi::ListDeliveries);
+  Route(server, Method::kPost, kDeliveries, &NativeApi::Redeliver);
+  constexpr const char* kSecrets = "/api/v1/webhook-secrets";
+  Route(server, Method::kGet, kSecrets, &NativeApi::ListSecrets);
+  Route(server, Method::kPost, kSecrets, &NativeApi::AddSecret);
+  Route(server, Method::kGet, "/api/v1/queue", &NativeApi::Queue);
+  server.Route(Method::kGet, "/api/v1/health", [this](http::Call& call) { Health(call); });
+}
+
+std::optional<http::AnswerBody> NativeApi::ErrorBody(const http::OwnAnswer& answer) {
+  if (!answer.path.starts_with("/api/v1/") && !answer.path.starts_with("/executions/")) {
+    return std::nullopt;
+  }
+  return http::AnswerBody{std::string(kJsonType),
+                          Dump(ProblemDocument(answer.status, answer.message))};
+}
+
+void NativeApi::Later(http::Call& call, std::function<void(http::Reply&)> work) {
+  const bool posted =
+      calls_.Post([reply = call.reply, work = std::move(work)]() mutable { work(reply); });
+  if (!posted) {
+    SendError(call.reply, {ErrorCode::kUnavailable, "too many questions to the store wait"});
+  }
+}
+
+void NativeApi::GetExecution(http::Call& call, const OwnerId& owner) {
+  parts_.service.Find(
+      ExecutionId(call.Param(":id")), owner,
+      [reply = call.reply](const Result<store::ExecutionRecord>& record) mutable {
+        if (!record) return SendError(reply, record.error());
+        reply.Send(200, kJsonType, ExecutionDocument(*record), {{"Cache-Control", "no-store"}});
+      });
+}
+
+void NativeApi::ListDeliveries(http::Call& call, const OwnerId& owner) {
+  Later(call, [this, id = ExecutionId(call.Param(":id")), owner](http::Reply& reply) {
+    const auto found = parts_.store.deliveries().ListDeliveries(id, owner);
+    if (!found) return SendError(reply, found.error());
+    ordered_json deliveries = ordered_json::array();
+    for (const auto& history : *found) deliveries.push_back(DeliveryDocument(history));
+    Send(reply, 200, {{"deliveries", std::move(deliveries)}});
+  });
+}
+
+void NativeApi::Redeliver(http::Call& call, const OwnerId& owner) {
+  Later(call, [this, id = ExecutionId(call.Param(":id")), owner](http::Reply& reply) {
+    const auto made = parts_.store.deliveries().Redeliver(id, owner, parts_.clock.UnixMillis());
+    if (!made) return SendError(reply, made.error());
+    Send(reply, 202, {{"id", made->str()}, {"executionId", id.str()}, {"state", "pending"}},
+         {{"Location", "/api/v1/executions/" + id.str() + "/deliveries"}});
+  });
+}
+
+void NativeApi::ListSecrets(http::Call& call, const OwnerId& owner) {
+  Later(call, [this, owner](http::Reply& reply) {
+    const auto active =
+        parts_.store.webhook_secrets().ActiveSecrets(owner, parts_.clock.UnixMillis());
+    if (!active) return SendError(reply, active.error());
+    ordered_json secrets = ordered_json::array();
+    for (const auto& secret : *active) {
+      secrets.push_back({{"createdAt", Rfc3339Millis(secret.created_unix_ms)},
+                         {"expiresAt", TimeOrNull(secret.expires_unix_ms)}});
+    }
+    Send(reply, 200, {{"secrets", std::move(secrets)}});
+  });
+}
+
+void NativeApi::AddSecret(http::Call& call, const OwnerId& owner) {
+  Later(call, [this, owner, request_id = call.request_id](http::Reply& reply) {
+    const std::string secret = webhook::NewSecret();
+    const std::int64_t now = parts_.clock.UnixMillis();
+    const std::int64_t expires =
+        now +
+        std::chrono::duration_cast<std::chrono::milliseconds>(options_.secret_overlap).count();
+    const auto added = parts_.store.webhook_secrets().AddSecret(owner, secret, now, expires);
+    if (!added) return SendError(reply, added.error());
+    parts_.log.Info("webhook.secret_made", {{"request_id", request_id}, {"owner", owner.str()}});
+    Send(reply, 201,
+         {{"secret", secret},
+          {"createdAt", Rfc3339Millis(now)},
+          {"previousExpiresAt", Rfc3339Millis(expires)}});
+  });
+}
+
+void NativeApi::Queue(http::Call& call, const OwnerId& /*owner*/) {
+  const auto snapshot = parts_.probe.Snapshot();
+  if (const auto status = parts_.probe.Status(); !status || snapshot == nullptr) {
+    return SendError(call.reply, {ErrorCode::kUnavailable, "the store does not answer"});
+  }
+  ordered_json lanes = ordered_json::object();
+  for (const schema::Priority lane : kLanes) {
+    const store::LaneCounts& counts = lane == schema::Priority::kInteractive
+                                          ? snapshot->executions.interactive
+                                          : snapshot->executions.background;
+    const auto depth = parts_.broker.GetDepth(lane);
+    ordered_json oldest = nullptr;
+    if (counts.oldest_queued_unix_ms != 0) {
+      oldest = std::max<std::int64_t>(0, snapshot->taken_unix_ms - counts.oldest_queued_unix_ms);
+    }
+    lanes[std::string(ToString(lane))] = {
+        {"waiting", counts.queued},
+        {"running", counts.running},
+        {"oldestAgeMs", std::move(oldest)},
+        {"limit", depth && depth->limit != 0 ? ordered_json(depth->limit) : ordered_json(nullptr)},
+        {"inBroker", depth ? ordered_json(depth->waiting) : ordered_json(nullptr)}};
+  }
+  ordered_json runners = ordered_json::array();
+  for (const auto& runner : snapshot->runners) runners.push_back(RunnerDocument(runner));
+  Send(call.reply, 200,
+       {{"lanes", std::move(lanes)},
+        {"runners", std::move(runners)},
+        {"webhooks",
+         {{"pending", snapshot->deliveries.pending}, {"dead", snapshot->deliveries.dead}}},
+        {"asOf", Rfc3339Millis(snapshot->taken_unix_ms)}});
+}
+
+// Without a key: load balancers ask. So it names parts, and leaves hosts and causes to the log.
+void NativeApi::Health(http::Call& call) {
+  const Result<void> store = parts_.probe.Status();
+  const Result<void> broker = parts_.broker.Status();
+  const auto snapshot = parts_.probe.Snapshot();
+  const std::size_t runners = snapshot == nullptr ? 0 : snapshot->runners.size();
+  const auto part = [](const Result<void>& status, const char* cause) {
+    ordered_json document{{"status", status ? "ok" : "unavailable"}};
+    if (!status) document["cause"] = cause;
+    return document;
+  };
+  ordered_json runner{{"status", !store         ? "unknown"
+                                 : runners != 0 ? "ok"
+                                                : "unavailable"},
+                      {"alive", runners}};
+  if (store && runners == 0) runner["cause"] = "no runner was seen lately";
+  const bool serving = store && broker;
+  const std::vector<std::string> missing = parts_.probe.MissingProtections();
+  ordered_json health{{"status", !serving                           ? "unavailable"
+                                 : runners == 0 || !missing.empty() ? "degraded"
+                                                                    : "ok"},
+                      {"components",
+                       {{"store", part(store, "the database does not answer")},
+                        {"queue", part(broker, "the broker does not answer or takes nothing")},
+                        {"runners", std::move(runner)}}}};
+  if (!missing.empty()) health["missingProtections"] = missing;
+  Send(call.reply, serving ? 200 : 503, health);
+}
+
+}  // namespace forkbox::api
