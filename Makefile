@@ -3,8 +3,9 @@
 #
 #   make run LISTEN=0.0.0.0:9000 DATA_DIR=/srv/forkbox     or FORKBOX_LISTEN, FORKBOX_DATA_DIR
 #   make run ARGS="--log-level debug"                      any flag of `forkbox serve`
+#   make cluster                                           the same as many processes
 
-.PHONY: run test build bench setup format clean
+.PHONY: run cluster test build bench setup format clean
 
 # LISTEN and DATA_DIR are the short forms; everything else of FORKBOX_* passes through as it is.
 ifdef LISTEN
@@ -19,6 +20,12 @@ run: setup
 	@scripts/build.sh build -- forkbox
 	@exec build/cli/forkbox serve $(ARGS)
 
+# RabbitMQ, PostgreSQL, two APIs, two runners and a webhook process, all private and on loopback.
+cluster:
+	@scripts/setup.sh --servers
+	@scripts/build.sh build -- forkbox
+	@exec scripts/cluster.sh $(ARGS)
+
 build: setup
 	@scripts/build.sh build
 
@@ -26,7 +33,7 @@ test: setup
 	@scripts/test.sh
 
 bench:
-	@scripts/setup.sh --bench
+	@scripts/setup.sh --bench --servers
 	@scripts/build.sh build -- forkbox_bench
 	@exec bench/run.sh $(ARGS)
 

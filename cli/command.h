@@ -3,6 +3,8 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <string>
+#include <vector>
 
 namespace forkbox::cli {
 
@@ -15,7 +17,7 @@ class Command {
 };
 
 // One file each: serve.cc, run.cc, keys.cc, doctor.cc, bench.cc.
-std::unique_ptr<Command> MakeServeCommand(CLI::App& program);
+std::vector<std::unique_ptr<Command>> MakeServerCommands(CLI::App& program);
 std::unique_ptr<Command> MakeRunCommand(CLI::App& program);
 std::unique_ptr<Command> MakeKeysCommand(CLI::App& program);
 std::unique_ptr<Command> MakeDoctorCommand(CLI::App& program);

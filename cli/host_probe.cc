@@ -145,6 +145,23 @@ std::vector<CgroupMount> CgroupMounts() {
   return mounts;
 }
 
+// The directory of our own group, below which sandboxes get theirs: a service may make groups there
+// and not at the top.
+std::string OwnGroup(const CgroupMount& mount, const std::string& controller) {
+  std::ifstream groups("/proc/self/cgroup");  // number:controllers:path, without names for v2
+  for (std::string line; std::getline(groups, line);) {
+    const std::size_t first = line.find(':');
+    const std::size_t second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string names = "," + line.substr(first + 1, second - first - 1) + ",";
+    if (mount.v2 ? names != ",," : names.find("," + controller + ",") == std::string::npos)
+      continue;
+    const std::string path = line.substr(second + 1);
+    if (path != "/" && ::access((mount.path + path).c_str(), F_OK) == 0) return mount.path + path;
+  }
+  return mount.path;
+}
+
 void ProbeCgroups(std::vector<Check>& checks) {
   const std::vector<CgroupMount> mounts = CgroupMounts();
   const bool v1 = std::any_of(mounts.begin(), mounts.end(), [](const auto& m) { return !m.v2; });
@@ -164,10 +181,11 @@ void ProbeCgroups(std::vector<Check>& checks) {
           std::string(controller) == "cpu" && !mount.v2 ? "cpuacct" : controller;
       if (mount.controllers.find(" " + word + " ") == std::string::npos) continue;
       // A directory of our own, made and removed again: the only proof that it can be used.
-      const std::string probe = mount.path + "/forkbox-probe-" + std::to_string(::getpid());
+      const std::string group = OwnGroup(mount, word);
+      const std::string probe = group + "/forkbox-probe-" + std::to_string(::getpid());
       const int error = ::mkdir(probe.c_str(), 0700) == 0 ? 0 : errno;
       if (error == 0) ::rmdir(probe.c_str());
-      check.detail = std::string(mount.v2 ? "v2" : "v1") + " at " + mount.path + ", " +
+      check.detail = std::string(mount.v2 ? "v2" : "v1") + " at " + group + ", " +
                      (error == 0 ? "usable" : "cannot make a group: " + ErrorText(error));
       check.finding = error == 0 ? Finding::kYes : Finding::kNo;
       if (error == 0) {

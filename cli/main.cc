@@ -31,8 +31,7 @@ int Main(int argc, char** argv) {
       "  forkbox doctor                      what this host can isolate with, and what it lacks\n"
       "\nEach command explains itself: forkbox serve --help\n");
 
-  std::vector<std::unique_ptr<Command>> commands;
-  commands.push_back(MakeServeCommand(program));
+  std::vector<std::unique_ptr<Command>> commands = MakeServerCommands(program);
   commands.push_back(MakeRunCommand(program));
   commands.push_back(MakeKeysCommand(program));
   commands.push_back(MakeDoctorCommand(program));

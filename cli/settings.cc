@@ -4,6 +4,7 @@
 #include <cctype>
 #include <cstdlib>
 #include <fstream>
+#include <string_view>
 #include <utility>
 
 namespace forkbox::cli {
@@ -107,13 +108,22 @@ std::string Settings::Print() const {
 std::string MaskUrlPassword(const std::string& url) {
   const std::size_t scheme = url.find("://");
   if (scheme == std::string::npos) return url;
+  std::string masked = url;
+  // libpq takes password=, sslpassword= behind the question mark, too.
+  constexpr std::string_view kParameter = "password=";
+  for (std::size_t at = masked.find('?', scheme); at != std::string::npos;) {
+    at = masked.find(kParameter, at);
+    if (at == std::string::npos) break;
+    at += kParameter.size();
+    masked.replace(at, std::min(masked.find('&', at), masked.size()) - at, "***");
+  }
   const std::size_t begin = scheme + 3;
-  const std::size_t end = std::min(url.find('/', begin), url.size());
-  const std::size_t at = url.rfind('@', end);
-  if (at == std::string::npos || at < begin) return url;
-  const std::size_t colon = url.find(':', begin);
-  if (colon == std::string::npos || colon > at) return url;
-  return url.substr(0, colon + 1) + "***" + url.substr(at);
+  const std::size_t end = std::min(masked.find('/', begin), masked.size());
+  const std::size_t at = masked.rfind('@', end);
+  if (at == std::string::npos || at < begin) return masked;
+  const std::size_t colon = masked.find(':', begin);
+  if (colon == std::string::npos || colon > at) return masked;
+  return masked.substr(0, colon + 1) + "***" + masked.substr(at);
 }
 
 }  // namespace forkbox::cli

@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "cli/serve_config.h"
+#include "cli/server_config.h"
 
 namespace forkbox::cli {
 namespace {
@@ -37,21 +37,23 @@ class SettingsTest : public ::testing::Test {
     CLI::App app("test");
     Settings settings(app, "serve");
     config_ = {};
-    config_.AddTo(settings);
+    config_ = ServerConfig();
+    config_.AddTo(settings, roles_);
     try {
       app.parse(line);
     } catch (const CLI::ParseError& error) {
       return error.what();
     }
     if (auto complete = settings.Complete(); !complete) return complete.error().message;
-    if (auto resolved = config_.Resolve(); !resolved) return resolved.error().message;
+    if (auto resolved = config_.Resolve(roles_); !resolved) return resolved.error().message;
     printed_ = settings.Print();
     return "";
   }
 
   std::filesystem::path path_;
   std::vector<std::string> variables_;
-  ServeConfig config_;
+  Roles roles_{.api = true, .runner = true, .webhook = true};
+  ServerConfig config_;
   std::string printed_;
 };
 
@@ -83,6 +85,47 @@ TEST_F(SettingsTest, WhatIsPrintedCanBeReadBack) {
   EXPECT_EQ(config_.database, "sqlite:/x/y/forkbox.db");
 }
 
+TEST_F(SettingsTest, APartAloneNeedsItsServers) {
+  constexpr const char* kServers = "--database postgres://h/d --broker amqp://h ";
+  const struct {
+    Roles roles;
+    const char* line;
+    const char* says;  // "" when it is right
+  } cases[] = {
+      {{.api = true}, "", "--broker"},
+      {{.api = true}, "--broker amqp://h", "--database"},
+      {{.runner = true}, "--database sqlite:x --broker amqp://h", "--database"},
+      {{.runner = true}, "--database postgres://h/d --broker embedded:", "--broker"},
+      {{.api = true}, kServers, ""},
+      {{.runner = true}, kServers, ""},
+      {{.webhook = true}, kServers, ""},
+      {{.api = true}, "--slots 3", "--slots"},
+      {{.webhook = true}, "--listen 127.0.0.1:1", "--listen"},
+      {{.api = true, .runner = true, .webhook = true}, kServers, ""},
+  };
+  for (const auto& c : cases) {
+    roles_ = c.roles;
+    const std::string error = Parse(c.line);
+    if (std::string(c.says).empty()) {
+      EXPECT_EQ(error, "") << c.line;
+      EXPECT_FALSE(config_.embedded);
+      EXPECT_EQ(config_.runner_name, config_.process_name);
+    } else {
+      EXPECT_NE(error.find(c.says), std::string::npos) << error;
+    }
+  }
+}
+
+TEST_F(SettingsTest, TheToolkitsQueueLimitIsUnderstood) {
+  Env("MAX_QUEUE_LENGTH", "7");
+  ASSERT_EQ(Parse(""), "");
+  EXPECT_EQ(config_.nca_max_queue_length, 7U);
+  ASSERT_EQ(Parse("--nca-max-queue-length 3"), "");
+  EXPECT_EQ(config_.nca_max_queue_length, 3U);
+  Env("MAX_QUEUE_LENGTH", "many");
+  EXPECT_NE(Parse("").find("MAX_QUEUE_LENGTH"), std::string::npos);
+}
+
 struct Wrong {
   const char* name;
   const char* line;
@@ -100,23 +143,27 @@ TEST_P(WrongSettings, AreNamed) {
 }
 INSTANTIATE_TEST_SUITE_P(
     Cases, WrongSettings,
-    ::testing::Values(Wrong{"not_a_number", "--slots many", nullptr, nullptr, "--slots"},
-                      Wrong{"out_of_range", "--slots 5000", nullptr, nullptr, "--slots"},
-                      Wrong{"negative", "--slots -1", nullptr, nullptr, "--slots"},
-                      Wrong{"unknown_flag", "--slotz 1", nullptr, nullptr, "--slotz"},
-                      Wrong{"variable", "", "many", nullptr, "FORKBOX_SLOTS"},
-                      Wrong{"file_key", "", nullptr, "slotz = 1\n", "slotz"},
-                      Wrong{"file_value", "", nullptr, "slots = 99999\n", "slots"},
-                      Wrong{"file_missing", "--config /nowhere/x", nullptr, nullptr, "/nowhere/x"},
-                      Wrong{"level", "--log-level loud", nullptr, nullptr, "--log-level"},
-                      Wrong{"listen", "--listen 8080", nullptr, nullptr, "--listen"},
-                      Wrong{"port", "--listen 127.0.0.1:99999", nullptr, nullptr, "--listen"},
-                      Wrong{"rabbit", "--broker amqp://h", nullptr, nullptr, "not built yet"},
-                      Wrong{"postgres", "--database postgres://h/d", nullptr, nullptr,
-                            "not built yet"},
-                      Wrong{"broker", "--broker sqlite:x", nullptr, nullptr, "--broker"},
-                      Wrong{"reserve", "--slots 2 --interactive-slots 2", nullptr, nullptr,
-                            "--interactive-slots"}),
+    ::testing::Values(
+        Wrong{"not_a_number", "--slots many", nullptr, nullptr, "--slots"},
+        Wrong{"out_of_range", "--slots 5000", nullptr, nullptr, "--slots"},
+        Wrong{"negative", "--slots -1", nullptr, nullptr, "--slots"},
+        Wrong{"unknown_flag", "--slotz 1", nullptr, nullptr, "--slotz"},
+        Wrong{"variable", "", "many", nullptr, "FORKBOX_SLOTS"},
+        Wrong{"file_key", "", nullptr, "slotz = 1\n", "slotz"},
+        Wrong{"file_value", "", nullptr, "slots = 99999\n", "slots"},
+        Wrong{"file_missing", "--config /nowhere/x", nullptr, nullptr, "/nowhere/x"},
+        Wrong{"level", "--log-level loud", nullptr, nullptr, "--log-level"},
+        Wrong{"listen", "--listen 8080", nullptr, nullptr, "--listen"},
+        Wrong{"port", "--listen 127.0.0.1:99999", nullptr, nullptr, "--listen"},
+        Wrong{"rabbit_alone", "--broker amqp://h", nullptr, nullptr, "--database"},
+        Wrong{"postgres_alone", "--database postgres://h/d", nullptr, nullptr, "--broker"},
+        Wrong{"file_and_rabbit", "--database sqlite:x --broker amqp://h", nullptr, nullptr,
+              "--database"},
+        Wrong{"allow", "--webhook-allow 10.0.0.0/33", nullptr, nullptr, "--webhook-allow"},
+        Wrong{"prefix", "--queue-prefix é", nullptr, nullptr, "--queue-prefix"},
+        Wrong{"broker", "--broker sqlite:x", nullptr, nullptr, "--broker"},
+        Wrong{"reserve", "--slots 2 --interactive-slots 2", nullptr, nullptr,
+              "--interactive-slots"}),
     [](const auto& wrong) { return wrong.param.name; });
 
 TEST(MaskUrlPassword, HidesOnlyThePassword) {
@@ -125,6 +172,8 @@ TEST(MaskUrlPassword, HidesOnlyThePassword) {
   EXPECT_EQ(MaskUrlPassword("postgres://me@host/db"), "postgres://me@host/db");
   EXPECT_EQ(MaskUrlPassword("sqlite:/var/x.db"), "sqlite:/var/x.db");
   EXPECT_EQ(MaskUrlPassword("http://host:80/a@b"), "http://host:80/a@b");
+  EXPECT_EQ(MaskUrlPassword("postgres://host/db?password=x&user=me&sslpassword=y"),
+            "postgres://host/db?password=***&user=me&sslpassword=***");
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #
 #   scripts/setup.sh            what `make run` and `make test` need
 #   scripts/setup.sh --bench    that, and the yardsticks of `make bench`
+#   scripts/setup.sh --servers  that, and the servers that tests and `make cluster` start themselves
 set -eu
 cd "$(dirname "$0")/.."
 # System tools first: a pyenv or nvm shim must not decide which python or node we build against.
@@ -12,10 +13,16 @@ export PATH="/usr/sbin:/usr/bin:/sbin:/bin:$PATH"
 packages="g++ cmake ninja-build ccache pkg-config curl ca-certificates
   libpistache-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libexpected-dev libcli11-dev
   prometheus-cpp-dev libcurl4-openssl-dev libseccomp-dev libsqlite3-dev libssl-dev libcap-dev
+  librabbitmq-dev libpqxx-dev libpq-dev
   python3 python3-dev python3-numpy libgtest-dev libgmock-dev"
+fetches="scripts/fetch-valijson.sh scripts/fetch-node.sh"
 for arg in "$@"; do
   case "$arg" in
     --bench) packages="$packages bubblewrap wrk" ;;
+    --servers)
+      packages="$packages rabbitmq-server postgresql python3-yaml"
+      fetches="$fetches scripts/fetch-promtool.sh"
+      ;;
     *) echo "setup: unknown argument $arg" >&2; exit 2 ;;
   esac
 done
@@ -47,11 +54,20 @@ if [ -n "$needed" ]; then
   echo "setup: installing $needed"
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq
+  # Debian starts the servers that it installs. We want the programs only: nothing is started while
+  # this policy says no, and where there is a policy already it is not ours to change.
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    trap 'exit 1' INT TERM
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+  fi
   # shellcheck disable=SC2086
   apt-get install -y -qq --no-install-recommends $needed
 fi
 
 # Each of these checks what .deps/ holds by its pinned digest and returns at once when it matches.
-for script in scripts/fetch-valijson.sh scripts/fetch-node.sh; do
+for script in $fetches; do
   if [ -x "$script" ]; then "$script"; fi
 done

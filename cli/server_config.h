@@ -1,0 +1,71 @@
+// What a server process can be told, and its defaults.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "base/log.h"
+#include "base/result.h"
+#include "cli/listen_address.h"
+#include "cli/settings.h"
+#include "webhook/address_guard.h"
+
+namespace forkbox::cli {
+
+// Which parts of the service a process runs: `forkbox serve` all of them, the other commands one.
+struct Roles {
+  bool api = false;
+  bool runner = false;
+  bool webhook = false;
+
+  [[nodiscard]] bool all() const { return api && runner && webhook; }
+};
+
+struct ServerConfig {
+  std::string listen = "127.0.0.1:8080";
+  std::string data_dir = "./var";
+  std::string database;  // "": sqlite:<data-dir>/forkbox.db for `serve`, else required
+  std::string broker;    // "": embedded: for `serve`, else required
+  std::string queue_prefix = "forkbox.";
+  std::string keys_file;
+  std::size_t slots = 0;              // 0 is twice the cores, at least 4
+  std::size_t interactive_slots = 0;  // 0 is a quarter of the slots
+  std::size_t pool_size = 4;          // ready forks a language
+  std::string runner_id;              // "" is made up: host name, process id, chance
+  std::size_t queue_limit = 1'000;    // waiting executions with somebody behind each
+  std::size_t background_queue_limit = 10'000;
+  std::size_t nca_max_queue_length = 0;  // 0: only the lane's limit
+  bool nca_stderr_is_success = false;
+  std::size_t threads = 0;  // of HTTP; 0 is 2
+  std::size_t max_connections = 4'000;
+  std::size_t max_body_bytes = 1 << 20;
+  std::size_t max_batch_items = 100;
+  std::size_t max_output_bytes = 1 << 20;
+  std::string webhook_allow;  // CIDRs
+  std::size_t webhook_concurrency = 64;
+  std::size_t startup_wait_seconds = 60;
+  std::size_t drain_seconds = 30;
+  std::string log_level = "info";
+  bool insecure_no_auth = false;
+
+  // Only the settings that mean something to these roles.
+  void AddTo(Settings& settings, const Roles& roles);
+
+  // After Complete(): fills in what is 0 or "" for "decide", and checks what no flag can check for
+  // itself. kInvalidArgument names the flag.
+  Result<void> Resolve(const Roles& roles);
+
+  // All set by Resolve():
+  std::string process_name;  // unlike any other's, ever: claims are held by name
+  std::string runner_name;   // the runner's id: as given, or made up
+  ListenAddress address;
+  LogLevel level = LogLevel::kInfo;
+  bool embedded = false;      // SQLite and a queue in this process
+  std::string database_path;  // when embedded: absolute, or relative to the data directory
+  webhook::AddressGuard address_guard;
+
+ private:
+  Result<void> ResolveServers(const Roles& roles);
+};
+
+}  // namespace forkbox::cli
