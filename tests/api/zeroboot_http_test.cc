@@ -51,7 +51,7 @@ void Echo(FakeBroker& broker, const queue::Message& message) {
   outcome.timings.fork = std::chrono::microseconds(750);
   outcome.timings.exec = std::chrono::microseconds(7'200);
   outcome.timings.total = std::chrono::microseconds(8'000);
-  broker.SendReply({message.id, std::move(outcome)});
+  broker.SendReply({message.id, message.execution->reply_to, std::move(outcome)});
 }
 
 class ZerobootHttpTest : public ::testing::Test {
@@ -67,11 +67,12 @@ class ZerobootHttpTest : public ::testing::Test {
   std::unique_ptr<ApiServer> Make(ApiServer::Options options) {
     return std::make_unique<ApiServer>(std::move(options),
                                        ApiServer::Parts{.service = service_,
-                                                        .store = store_,
+                                                        .store = database_,
                                                         .broker = broker_,
                                                         .authenticator = *authenticator_,
                                                         .metrics = metrics_,
                                                         .clock = clock_,
+                                                        .address_guard = address_guard_,
                                                         .languages = [this] { return languages_; },
                                                         .pool_stats =
                                                             [] {
@@ -92,6 +93,8 @@ class ZerobootHttpTest : public ::testing::Test {
 
   FakeClock clock_;
   FakeStore store_;
+  testing::FakeDatabase database_{store_};
+  webhook::AddressGuard address_guard_;
   FakeBroker broker_;
   Metrics metrics_;
   std::vector<sandbox::LanguageStatus> languages_{Language("python", {"py"}, 256),
@@ -319,6 +322,8 @@ TEST_F(ZerobootHttpTest, ABatchIsTakenWholeOrNotAtAll) {
     return body + "]}";
   };
   EXPECT_EQ(json::parse(Post("/v1/exec/batch", many(100)).body)["results"].size(), 100U);
+  EXPECT_EQ(broker_.published().back().execution->limits.output_bytes, (16U << 20) / 100)
+      << "what all of them write is held at once";
   const std::size_t before = broker_.published().size();
   const HttpAnswer capped = Post("/v1/exec/batch", many(101));
   EXPECT_EQ(capped.status, 422);

@@ -116,6 +116,17 @@ std::string ForkboxProcess::WaitForUrl(std::chrono::seconds timeout) {
   return "";
 }
 
+bool ForkboxProcess::WaitForOutput(const std::string& text, std::chrono::seconds timeout) {
+  const auto until = std::chrono::steady_clock::now() + timeout;
+  while (std::chrono::steady_clock::now() < until) {
+    const bool ended = Reap(false);
+    if (Stdout().find(text) != std::string::npos) return true;
+    if (ended) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return false;
+}
+
 std::string ForkboxProcess::Stdout() const { return ReadFile(files_.path() / "out"); }
 std::string ForkboxProcess::Stderr() const { return ReadFile(files_.path() / "err"); }
 

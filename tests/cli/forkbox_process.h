@@ -39,6 +39,11 @@ class ForkboxProcess {
   // For `serve`: the URL it prints, or "" when it ended or did not get so far in time.
   std::string WaitForUrl(std::chrono::seconds timeout = std::chrono::seconds(120));
 
+  // Waits until `text` stands in what it printed. False when it ended or did not get so far in time.
+  bool WaitForOutput(const std::string& text,
+                     std::chrono::seconds timeout = std::chrono::seconds(120));
+
+  [[nodiscard]] pid_t pid() const { return pid_; }
   [[nodiscard]] std::string Stdout() const;
   [[nodiscard]] std::string Stderr() const;
 

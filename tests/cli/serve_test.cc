@@ -13,7 +13,7 @@
 
 #include "base/log.h"
 #include "cli/http_client.h"
-#include "store/open_execution_store.h"
+#include "store/store.h"
 #include "tests/cli/forkbox_process.h"
 
 namespace forkbox::tests {
@@ -37,9 +37,9 @@ class ServeTest : public ::testing::Test {
     return cli::PostJson(url_ + "/v1/exec", key, body.dump(), 120s);
   }
 
-  std::unique_ptr<store::ExecutionStore> OpenStore() {
-    auto store = store::OpenExecutionStore(
-        "sqlite:" + (directory_.path() / "var/forkbox.db").string(), Log::Null());
+  std::unique_ptr<store::Store> OpenStore() {
+    auto store =
+        store::OpenStore("sqlite:" + (directory_.path() / "var/forkbox.db").string(), Log::Null());
     EXPECT_TRUE(store) << store.error().message;
     return store ? std::move(*store) : nullptr;
   }
@@ -47,18 +47,26 @@ class ServeTest : public ::testing::Test {
   bool WaitForRows(std::uint64_t queued, std::uint64_t running) {
     const auto store = OpenStore();
     for (int i = 0; i < 3'000; ++i) {
-      const auto counts = store->CountUnfinished();
-      if (counts && counts->queued == queued && counts->running == running) return true;
+      const auto counts = store->executions().CountUnfinished();
+      if (counts && counts->interactive.queued == queued &&
+          counts->interactive.running == running) {
+        return true;
+      }
       std::this_thread::sleep_for(10ms);
     }
     return false;
   }
   // Of every kind of unfinished row, as if all claims had expired.
-  std::vector<store::ExecutionRecord> Unfinished(store::ExecutionStore& store) {
+  std::vector<store::ExecutionRecord> Unfinished(store::Store& store) {
+    constexpr std::int64_t kEver = std::numeric_limits<std::int64_t>::max();
     std::vector<store::ExecutionRecord> records;
-    const auto ids = store.Unfinished(std::numeric_limits<std::int64_t>::max(), 1'000);
-    EXPECT_TRUE(ids);
-    for (const auto& id : *ids) records.push_back(*store.Get(id, std::nullopt));
+    for (const auto lane : {schema::Priority::kInteractive, schema::Priority::kBackground}) {
+      const auto rows = store.executions().FindUndispatched(lane, kEver, kEver, 1'000);
+      EXPECT_TRUE(rows);
+      for (const auto& row : *rows) {
+        records.push_back(*store.executions().Get(row.id, std::nullopt));
+      }
+    }
     return records;
   }
 
@@ -183,7 +191,8 @@ TEST_F(ServeTest, SigtermRequeuesWhatDoesNotEndInTime) {
   server = Start({"--slots", "3"});
   for (int i = 0; i < 6'000 && !Unfinished(*store).empty(); ++i) std::this_thread::sleep_for(10ms);
   for (const auto& record : left) {
-    EXPECT_EQ(store->Get(record.execution.id, std::nullopt)->state, schema::State::kCompleted);
+    EXPECT_EQ(store->executions().Get(record.execution.id, std::nullopt)->state,
+              schema::State::kCompleted);
   }
 }
 
@@ -217,7 +226,7 @@ TEST_F(ServeTest, AfterKillMinusNineEverythingRunsOnceToOneResult) {
   server = Start({"--slots", "2"});
   for (int i = 0; i < 6'000 && !Unfinished(*store).empty(); ++i) std::this_thread::sleep_for(10ms);
   for (const auto& before : left) {
-    const auto after = store->Get(before.execution.id, std::nullopt);
+    const auto after = store->executions().Get(before.execution.id, std::nullopt);
     ASSERT_TRUE(after);
     EXPECT_EQ(after->state, schema::State::kCompleted);
     EXPECT_EQ(after->attempts, before.state == schema::State::kRunning ? 2 : 1);

@@ -41,7 +41,7 @@ Driver& SharedDriver(const DriverUnderTest& under_test) {
 }
 
 schema::Outcome RunJob(Driver& driver, const Job& job) {
-  auto sandbox = driver.ForkFor(job.language, job.limits, job.source.code);
+  auto sandbox = driver.ForkFor(job.language, job.limits, job.source.code, job.source.entry);
   if (!sandbox) {
     schema::Outcome outcome;
     outcome.message = "Fork: " + sandbox.error().message;

@@ -12,6 +12,8 @@ INSTANTIATE_TEST_SUITE_P(Drivers, PythonSemantics, ::testing::Values(ProcessDriv
                          NameOf);
 INSTANTIATE_TEST_SUITE_P(Drivers, BashSemantics, ::testing::Values(ProcessDriverUnderTest(3)),
                          NameOf);
+INSTANTIATE_TEST_SUITE_P(Drivers, PythonFunctions, ::testing::Values(ProcessDriverUnderTest(3)),
+                         NameOf);
 
 }  // namespace
 }  // namespace forkbox::sandbox::testing

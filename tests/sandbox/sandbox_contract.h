@@ -23,6 +23,7 @@ class SandboxContract : public ::testing::TestWithParam<DriverUnderTest> {
 // that a driver without the language leaves the suite out.
 class PythonSemantics : public SandboxContract {};
 class BashSemantics : public SandboxContract {};
+class PythonFunctions : public SandboxContract {};
 
 inline std::string NameOf(const ::testing::TestParamInfo<DriverUnderTest>& info) {
   return info.param.name;

@@ -18,7 +18,7 @@
 #include "runner/recovery.h"
 #include "runner/testing_fakes.h"
 #include "runner/worker.h"
-#include "store/open_execution_store.h"
+#include "store/store.h"
 
 namespace forkbox::runner {
 namespace {
@@ -33,8 +33,7 @@ class WorkerRestartTest : public ::testing::Test {
     char name[] = "/tmp/forkbox-worker-XXXXXX";
     ASSERT_NE(::mkdtemp(name), nullptr);
     directory_ = name;
-    store_ =
-        *store::OpenExecutionStore("sqlite:" + (directory_ / "forkbox.db").string(), Log::Null());
+    store_ = *store::OpenStore("sqlite:" + (directory_ / "forkbox.db").string(), Log::Null());
   }
   void TearDown() override {
     Stop();
@@ -46,15 +45,16 @@ class WorkerRestartTest : public ::testing::Test {
   void Start() {
     driver_ = std::make_unique<testing::FakeDriver>();
     broker_ = std::make_unique<queue::EmbeddedBroker>(queue::EmbeddedBroker::Options{});
-    Recovery recovery({.runner_id = "embedded"}, *store_, *broker_, clock_, Log::Null());
+    Recovery recovery({.runner_id = "embedded"}, store_->executions(), *broker_, clock_,
+                      Log::Null());
     const auto recovered = recovery.AtStart();
     ASSERT_TRUE(recovered) << recovered.error().message;
     WorkerOptions options;
     options.slots = 4;
     options.runner_id = "embedded";
     options.poll = 20ms;
-    worker_ = std::make_unique<Worker>(options, *store_, *broker_, *driver_, clock_, Log::Null(),
-                                       [this](const auto& execution, const auto&) {
+    worker_ = std::make_unique<Worker>(options, store_->executions(), *broker_, *driver_, clock_,
+                                       Log::Null(), [this](const auto& execution, const auto&) {
                                          const std::lock_guard lock(mu_);
                                          ++counted_[execution.id];
                                        });
@@ -79,11 +79,12 @@ class WorkerRestartTest : public ::testing::Test {
                            .owner = execution.owner,
                            .lane = execution.priority,
                            .enqueued_unix_ms = clock_.UnixMillis(),
+                           .dispatched_unix_ms = clock_.UnixMillis(),
                            .execution = std::make_shared<const schema::Execution>(execution)};
     if (execution.delivery == Delivery::kWait) {
-      store_->InsertAsync(execution, [](Result<void>) {});
+      store_->executions().InsertAsync(execution, [](Result<void>) {});
     } else {
-      EXPECT_TRUE(store_->Insert(execution));
+      EXPECT_TRUE(store_->executions().Insert(execution));
     }
     EXPECT_TRUE(broker_->Publish(std::move(message)));
     return execution;
@@ -91,7 +92,7 @@ class WorkerRestartTest : public ::testing::Test {
 
   std::filesystem::path directory_;
   SystemClock clock_;
-  std::unique_ptr<store::ExecutionStore> store_;
+  std::unique_ptr<store::Store> store_;
   std::unique_ptr<testing::FakeDriver> driver_;
   std::unique_ptr<queue::EmbeddedBroker> broker_;
   std::unique_ptr<Worker> worker_;
@@ -112,6 +113,7 @@ TEST_F(WorkerRestartTest, EveryAcceptedExecutionEndsOnceThroughFiveServers) {
                                       .owner = all.back().owner,
                                       .lane = all.back().priority,
                                       .enqueued_unix_ms = clock_.UnixMillis(),
+                                      .dispatched_unix_ms = clock_.UnixMillis(),
                                       .execution = nullptr}));
       }
       if (i % 13 == 0) {
@@ -124,22 +126,24 @@ TEST_F(WorkerRestartTest, EveryAcceptedExecutionEndsOnceThroughFiveServers) {
   Start();
   driver_->Unblock();
   // A second delivery that met a claim which was then given back is dropped; the sweep finds it.
-  Recovery sweeper({.runner_id = "embedded", .margin = 0ms}, *store_, *broker_, clock_,
+  Recovery sweeper({.runner_id = "embedded", .margin = 0ms}, store_->executions(), *broker_, clock_,
                    Log::Null());
   const auto until = std::chrono::steady_clock::now() + 60s;
   while (true) {
-    const auto counts = store_->CountUnfinished();
+    const auto counts = store_->executions().CountUnfinished();
     ASSERT_TRUE(counts);
-    if (counts->queued + counts->running == 0) break;
+    const std::uint64_t queued = counts->interactive.queued + counts->background.queued;
+    const std::uint64_t running = counts->interactive.running + counts->background.running;
+    if (queued + running == 0) break;
     ASSERT_LT(std::chrono::steady_clock::now(), until)
-        << counts->queued << " queued, " << counts->running << " running";
+        << queued << " queued, " << running << " running";
     ASSERT_TRUE(sweeper.Sweep());
     std::this_thread::sleep_for(20ms);
   }
   Stop();
 
   for (const auto& execution : all) {
-    const auto record = store_->Get(execution.id, std::nullopt);
+    const auto record = store_->executions().Get(execution.id, std::nullopt);
     ASSERT_TRUE(record);
     ASSERT_TRUE(record->outcome);
     EXPECT_EQ(counted_[execution.id], 1) << "counted once";
