@@ -75,7 +75,7 @@ LoadResult PostJson(std::uint16_t port, const std::string& path, const std::stri
         mine.push_back(
             std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
                 .count());
-        if (reply.rfind("HTTP/1.1 200", 0) != 0 || reply.find(expected) == std::string::npos) {
+        if (reply.rfind("HTTP/1.1 2", 0) != 0 || reply.find(expected) == std::string::npos) {
           ++failed;
         }
       }

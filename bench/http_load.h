@@ -10,7 +10,7 @@ namespace forkbox::bench {
 
 struct LoadResult {
   std::vector<double> latencies_ms;
-  std::size_t failed = 0;  // not 200, or without `expected` in the body
+  std::size_t failed = 0;  // not 2xx, or without `expected` in the body
 };
 
 // `requests` in all, over `clients` connections to 127.0.0.1:port.
