@@ -35,6 +35,12 @@ constexpr Words<Delivery, 3> kDeliveries{
     {{Delivery::kWait, "wait"}, {Delivery::kPoll, "poll"}, {Delivery::kWebhook, "webhook"}}};
 constexpr Words<Priority, 2> kPriorities{
     {{Priority::kInteractive, "interactive"}, {Priority::kBackground, "background"}}};
+constexpr Words<Verdict, 6> kVerdicts{{{Verdict::kPassed, "passed"},
+                                       {Verdict::kWrongOutput, "wrong_output"},
+                                       {Verdict::kRuntimeError, "runtime_error"},
+                                       {Verdict::kTimeout, "timeout"},
+                                       {Verdict::kOutOfMemory, "out_of_memory"},
+                                       {Verdict::kNotRun, "not_run"}}};
 
 template <class Enum, std::size_t N>
 constexpr std::string_view Word(const Words<Enum, N>& words, Enum value) {
@@ -81,11 +87,13 @@ std::string_view ToString(EntryKind kind) { return Word(kEntryKinds, kind); }
 std::string_view ToString(Isolation isolation) { return Word(kIsolations, isolation); }
 std::string_view ToString(Delivery delivery) { return Word(kDeliveries, delivery); }
 std::string_view ToString(Priority priority) { return Word(kPriorities, priority); }
+std::string_view ToString(Verdict verdict) { return Word(kVerdicts, verdict); }
 std::optional<State> ParseState(std::string_view word) { return Parse(kStates, word); }
 std::optional<Reason> ParseReason(std::string_view word) { return Parse(kReasons, word); }
 std::optional<EntryKind> ParseEntryKind(std::string_view word) { return Parse(kEntryKinds, word); }
 std::optional<Isolation> ParseIsolation(std::string_view word) { return Parse(kIsolations, word); }
 std::optional<Delivery> ParseDelivery(std::string_view word) { return Parse(kDeliveries, word); }
 std::optional<Priority> ParsePriority(std::string_view word) { return Parse(kPriorities, word); }
+std::optional<Verdict> ParseVerdict(std::string_view word) { return Parse(kVerdicts, word); }
 
 }  // namespace forkbox::schema

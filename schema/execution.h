@@ -18,7 +18,8 @@
 namespace forkbox::schema {
 
 using ExecutionId = StrongId<struct ExecutionIdTag>;  // UUIDv7
-using OwnerId = StrongId<struct OwnerIdTag>;          // "" when authentication is off
+using OwnerId = StrongId<struct OwnerIdTag>;          // an account; "" when authentication is off
+using KeyId = StrongId<struct KeyIdTag>;              // one of its keys; not the key itself
 
 enum class State { kQueued, kRunning, kCompleted, kError, kTimeout, kCancelled, kLost };
 
@@ -44,6 +45,13 @@ enum class Priority { kInteractive, kBackground };
 struct SourceFile {
   std::string path;  // relative, no "..": checked where it enters
   std::string content;
+  bool executable = false;  // set by compilers only
+};
+
+// One of several inputs for the same program, and what it should print.
+struct TestCase {
+  std::string stdin_data;
+  std::string expected_output;
 };
 
 struct Source {
@@ -53,6 +61,9 @@ struct Source {
   std::string stdin_data;
   std::vector<std::string> args;
   std::map<std::string, std::string> env;
+  // Not empty: the program is compiled once and run once for each, with its input; `stdin_data` is
+  // then unused.
+  std::vector<TestCase> cases;
 };
 
 struct Limits {
@@ -69,6 +80,7 @@ struct Limits {
 struct Execution {
   ExecutionId id;
   OwnerId owner;
+  KeyId key_id;          // that it was asked with; "" when authentication is off
   std::string dialect;   // "zeroboot", "exec0", "nca", "native"
   std::string language;  // canonical id of a manifest: "python", "javascript", "bash"
   Source source;
@@ -77,6 +89,7 @@ struct Execution {
   Delivery delivery = Delivery::kWait;
   Priority priority = Priority::kInteractive;
   std::string request_id;
+  std::string client_address;  // of whoever asked
   std::string client_reference;
   std::string idempotency_key;
   std::string webhook_url;  // where the outcome is POSTed once it is durable; "" for nowhere
@@ -103,6 +116,20 @@ struct Timings {
   std::chrono::microseconds total{0};
 };
 
+// What became of one TestCase.
+enum class Verdict { kPassed, kWrongOutput, kRuntimeError, kTimeout, kOutOfMemory, kNotRun };
+struct CaseOutcome {
+  Verdict verdict = Verdict::kNotRun;
+  Reason reason = Reason::kCancelled;
+  std::optional<int> exit_code;
+  std::optional<int> signal;
+  std::string stdout_text;  // as in Outcome
+  std::string stderr_text;
+  bool stdout_truncated = false;
+  bool stderr_truncated = false;
+  Usage usage;
+};
+
 struct Outcome {
   State state = State::kError;  // always terminal
   Reason reason = Reason::kSandboxFailed;
@@ -115,6 +142,7 @@ struct Outcome {
   std::string compile_output;
   std::optional<std::string> value_json;  // function and cell entries
   std::string message;                    // for reasons that are ours: what failed, for the log
+  std::vector<CaseOutcome> cases;         // in the order of Source::cases
   Usage usage;
   Timings timings;
 };
@@ -141,11 +169,13 @@ std::string_view ToString(EntryKind kind);
 std::string_view ToString(Isolation isolation);
 std::string_view ToString(Delivery delivery);
 std::string_view ToString(Priority priority);
+std::string_view ToString(Verdict verdict);
 std::optional<State> ParseState(std::string_view word);
 std::optional<Reason> ParseReason(std::string_view word);
 std::optional<EntryKind> ParseEntryKind(std::string_view word);
 std::optional<Isolation> ParseIsolation(std::string_view word);
 std::optional<Delivery> ParseDelivery(std::string_view word);
 std::optional<Priority> ParsePriority(std::string_view word);
+std::optional<Verdict> ParseVerdict(std::string_view word);
 
 }  // namespace forkbox::schema

@@ -170,7 +170,13 @@ class Members {
 Json ToJson(const Source& source) {
   Json json{{"code", BytesToJson(source.code)}, {"entry", ToString(source.entry)}};
   for (const SourceFile& file : source.files) {
-    json["files"].push_back({{"path", file.path}, {"content", BytesToJson(file.content)}});
+    Json entry{{"path", file.path}, {"content", BytesToJson(file.content)}};
+    if (file.executable) entry["executable"] = true;
+    json["files"].push_back(std::move(entry));
+  }
+  for (const TestCase& test : source.cases) {
+    json["cases"].push_back({{"stdin", BytesToJson(test.stdin_data)},
+                             {"expected_output", BytesToJson(test.expected_output)}});
   }
   if (!source.stdin_data.empty()) json["stdin"] = BytesToJson(source.stdin_data);
   if (!source.args.empty()) json["args"] = source.args;
@@ -191,8 +197,19 @@ Result<Source> SourceFromJson(const Json& json) {
       Members file_members((*files)[i], path);
       file_members.Read("path", file.path);
       file_members.ReadBytes("content", file.content);
+      file_members.Read("executable", file.executable);
       if (!file_members.problem().empty()) members.Refuse("", file_members.problem());
       source.files.push_back(std::move(file));
+    }
+  }
+  if (const Json* cases = members.Array("cases")) {
+    for (std::size_t i = 0; i < cases->size(); ++i) {
+      TestCase test;
+      Members case_members((*cases)[i], "cases[" + std::to_string(i) + "]");
+      case_members.ReadBytes("stdin", test.stdin_data);
+      case_members.ReadBytes("expected_output", test.expected_output);
+      if (!case_members.problem().empty()) members.Refuse("", case_members.problem());
+      source.cases.push_back(std::move(test));
     }
   }
   if (const Json* args = members.Array("args")) {
@@ -245,7 +262,9 @@ Json ToJson(const Execution& execution) {
             {"priority", ToString(execution.priority)},
             {"created_unix_ms", execution.created_unix_ms}};
   if (!execution.owner.empty()) json["owner"] = execution.owner.str();
+  if (!execution.key_id.empty()) json["key_id"] = execution.key_id.str();
   if (!execution.request_id.empty()) json["request_id"] = execution.request_id;
+  if (!execution.client_address.empty()) json["client_address"] = execution.client_address;
   if (!execution.client_reference.empty()) json["client_reference"] = execution.client_reference;
   if (!execution.idempotency_key.empty()) json["idempotency_key"] = execution.idempotency_key;
   if (!execution.webhook_url.empty()) json["webhook_url"] = execution.webhook_url;
@@ -261,6 +280,7 @@ Result<Execution> ExecutionFromJson(const Json& json) {
   Execution execution;
   std::string id;
   std::string owner;
+  std::string key_id;
   Members members(json, "");
   members.Read("id", id);
   members.Read("owner", owner);
@@ -271,7 +291,9 @@ Result<Execution> ExecutionFromJson(const Json& json) {
   members.ReadWord("isolation", execution.isolation, ParseIsolation);
   members.ReadWord("delivery", execution.delivery, ParseDelivery);
   members.ReadWord("priority", execution.priority, ParsePriority);
+  members.Read("key_id", key_id);
   members.Read("request_id", execution.request_id);
+  members.Read("client_address", execution.client_address);
   members.Read("client_reference", execution.client_reference);
   members.Read("idempotency_key", execution.idempotency_key);
   members.Read("webhook_url", execution.webhook_url);
@@ -282,6 +304,7 @@ Result<Execution> ExecutionFromJson(const Json& json) {
   if (id.empty()) members.Refuse("id", "is required");
   execution.id = ExecutionId(std::move(id));
   execution.owner = OwnerId(std::move(owner));
+  execution.key_id = KeyId(std::move(key_id));
   return members.Finish(std::move(execution));
 }
 
@@ -319,6 +342,38 @@ Result<Timings> TimingsFromJson(const Json& json) {
   return members.Finish(timings);
 }
 
+namespace {
+
+Json ToJson(const CaseOutcome& outcome) {
+  Json json{{"verdict", ToString(outcome.verdict)},
+            {"reason", ToString(outcome.reason)},
+            {"stdout", outcome.stdout_text},
+            {"stderr", outcome.stderr_text},
+            {"usage", ToJson(outcome.usage)}};
+  if (outcome.exit_code) json["exit_code"] = *outcome.exit_code;
+  if (outcome.signal) json["signal"] = *outcome.signal;
+  if (outcome.stdout_truncated) json["stdout_truncated"] = true;
+  if (outcome.stderr_truncated) json["stderr_truncated"] = true;
+  return json;
+}
+
+Result<CaseOutcome> CaseOutcomeFromJson(const Json& json) {
+  CaseOutcome outcome;
+  Members members(json, "");
+  members.ReadWord("verdict", outcome.verdict, ParseVerdict);
+  members.ReadWord("reason", outcome.reason, ParseReason);
+  members.Read("exit_code", outcome.exit_code);
+  members.Read("signal", outcome.signal);
+  members.Read("stdout", outcome.stdout_text);
+  members.Read("stderr", outcome.stderr_text);
+  members.Read("stdout_truncated", outcome.stdout_truncated);
+  members.Read("stderr_truncated", outcome.stderr_truncated);
+  members.ReadStruct("usage", outcome.usage, UsageFromJson);
+  return members.Finish(std::move(outcome));
+}
+
+}  // namespace
+
 Json ToJson(const Outcome& outcome) {
   Json json{{"state", ToString(outcome.state)}, {"reason", ToString(outcome.reason)},
             {"stdout", outcome.stdout_text},    {"stderr", outcome.stderr_text},
@@ -330,6 +385,7 @@ Json ToJson(const Outcome& outcome) {
   if (!outcome.compile_output.empty()) json["compile_output"] = outcome.compile_output;
   if (outcome.value_json) json["value_json"] = *outcome.value_json;
   if (!outcome.message.empty()) json["message"] = outcome.message;
+  for (const CaseOutcome& one : outcome.cases) json["cases"].push_back(ToJson(one));
   return json;
 }
 
@@ -349,6 +405,16 @@ Result<Outcome> OutcomeFromJson(const Json& json) {
   members.Read("message", outcome.message);
   members.ReadStruct("usage", outcome.usage, UsageFromJson);
   members.ReadStruct("timings", outcome.timings, TimingsFromJson);
+  if (const Json* cases = members.Array("cases")) {
+    for (std::size_t i = 0; i < cases->size(); ++i) {
+      Result<CaseOutcome> one = CaseOutcomeFromJson((*cases)[i]);
+      if (!one) {
+        members.Adopt("cases[" + std::to_string(i) + "]", one.error());
+        break;
+      }
+      outcome.cases.push_back(std::move(*one));
+    }
+  }
   if (!IsTerminal(outcome.state)) members.Refuse("state", "must be terminal");
   return members.Finish(std::move(outcome));
 }

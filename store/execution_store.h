@@ -57,6 +57,57 @@ struct LaneCounts {
   std::int64_t oldest_queued_unix_ms = 0;  // when that one was accepted; 0 when none is queued
 };
 
+// What must hold for an execution to be accepted. 0 is no limit.
+struct AcceptTerms {
+  std::uint32_t per_minute = 0;     // executions of its key in one minute of the clock
+  std::uint32_t concurrency = 0;    // unfinished executions of its owner, itself included
+  std::uint64_t monthly_quota = 0;  // executions of its owner in one calendar month (UTC)
+  // SHA-256 of the request, in hex; compared when the execution has an idempotency key that its
+  // owner has used before.
+  std::string request_digest;
+};
+
+enum class AcceptVerdict {
+  kAccepted,     // the row is there, `queued`
+  kRateLimited,  // the key's minute is full
+  kTooManyAtOnce,
+  kQuotaSpent,
+  kRepeated,      // the same request was accepted before, under the same idempotency key
+  kOtherRequest,  // that idempotency key belongs to another request
+};
+
+struct Acceptance {
+  AcceptVerdict verdict = AcceptVerdict::kAccepted;
+  schema::ExecutionId id;              // with kRepeated: of the earlier one
+  std::uint64_t used_this_minute = 0;  // by the key, this one included if accepted
+  std::uint64_t used_this_month = 0;   // by the owner, likewise
+  std::uint64_t unfinished = 0;        // of the owner, likewise; 0 when it has no such limit
+  std::int64_t minute_ends_unix_ms = 0;
+  std::int64_t month_ends_unix_ms = 0;
+};
+
+// One page of an owner's executions, newest first.
+struct HistoryQuery {
+  schema::OwnerId owner;
+  std::string language;               // "": any
+  std::vector<schema::State> states;  // none: any
+  std::int64_t since_unix_ms = 0;     // accepted then or later
+  std::int64_t until_unix_ms = 0;     // accepted before; 0: no bound
+  schema::ExecutionId before;         // only those older than this one; "": from the newest
+  std::size_t offset = 0;             // rows passed over; costs as many
+  std::size_t limit = 20;
+};
+struct HistoryPage {
+  std::vector<ExecutionRecord> records;
+  bool more = false;
+};
+
+// What is forgotten of finished executions.
+struct RetentionRule {
+  std::int64_t finished_before_unix_ms = 0;  // 0: none by age
+  std::uint64_t keep_per_owner = 0;          // the newest so many stay; 0: all
+};
+
 // What a list shows of an execution: no code, no output.
 struct ExecutionSummary {
   schema::ExecutionId id;
@@ -82,6 +133,12 @@ class ExecutionStore {
   // or not printable ASCII (elsewhere such an id is merely unknown). The row is `queued`.
   virtual Result<void> Insert(const schema::Execution& execution) = 0;
   virtual void InsertAsync(schema::Execution execution, Done done) = 0;
+
+  // Inserts if the terms hold, all in one transaction, so they hold across any number of processes.
+  // Whatever the verdict, nothing was written unless it is kAccepted. Also notes it in the audit
+  // log when the execution has a key_id. Errors as Insert().
+  virtual void AcceptAsync(schema::Execution execution, AcceptTerms terms,
+                           std::function<void(Result<Acceptance>)> done) = 0;
 
   // queued, or running under an expired claim → running under ours, attempts + 1.
   // kHeld when it is running under the same runner's live claim, too.
@@ -143,6 +200,15 @@ class ExecutionStore {
                                                                  const std::string& dialect,
                                                                  std::int64_t since_unix_ms,
                                                                  std::size_t limit) = 0;
+
+  // Costs the same however long the history is (but see HistoryQuery::offset).
+  virtual Result<HistoryPage> ListHistory(const HistoryQuery& query) = 0;
+  // How many a query would list in all, counted up to `at_most`.
+  virtual Result<std::uint64_t> CountHistory(const HistoryQuery& query, std::uint64_t at_most) = 0;
+
+  // Deletes at most `limit` finished rows that the rule lets go, with their deliveries and
+  // idempotency keys; not those with a delivery still pending. Returns how many.
+  virtual Result<std::size_t> Prune(const RetentionRule& rule, std::size_t limit) = 0;
 
   // One cheap round trip; the readiness of /health.
   virtual Result<void> Ping() = 0;

@@ -6,9 +6,12 @@
 
 #include "base/log.h"
 #include "base/result.h"
+#include "store/audit_log.h"
 #include "store/delivery_store.h"
 #include "store/execution_store.h"
+#include "store/key_store.h"
 #include "store/runner_registry.h"
+#include "store/usage_store.h"
 #include "store/webhook_secret_store.h"
 
 namespace forkbox::store {
@@ -23,6 +26,9 @@ class Store {
   virtual DeliveryStore& deliveries() = 0;
   virtual WebhookSecretStore& webhook_secrets() = 0;
   virtual RunnerRegistry& runners() = 0;
+  virtual KeyStore& keys() = 0;
+  virtual UsageStore& usage() = 0;
+  virtual AuditLog& audit() = 0;
 };
 
 // Opens, and migrates where needed: "sqlite:PATH" or "postgres://…" (libpq's connection URI; also
