@@ -11,6 +11,8 @@ shift
 options="-DCMAKE_BUILD_TYPE=Release"
 if command -v ccache >/dev/null; then
   options="$options -DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache"
+  # Paths below here are hashed as relative ones, so that one clone profits from another's build.
+  export CCACHE_BASEDIR="$PWD" CCACHE_NOHASHDIR=1
 fi
 while [ $# -gt 0 ]; do
   if [ "$1" = -- ]; then shift; break; fi
