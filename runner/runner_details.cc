@@ -35,6 +35,7 @@ std::string RunnerDetailsToJson(const RunnerDetails& details) {
                          {"version", language.version},
                          {"ready", language.ready},
                          {"reason", language.reason},
+                         {"file_name", language.file_name},
                          {"limits", schema::ToJson(language.default_limits)}});
   }
   return schema::DumpJson(
@@ -61,6 +62,7 @@ Result<RunnerDetails> RunnerDetailsFromJson(std::string_view text) {
     language.name = Text(entry, "name");
     language.version = Text(entry, "version");
     language.reason = Text(entry, "reason");
+    language.file_name = Text(entry, "file_name");
     const auto ready = entry.find("ready");
     language.ready = ready != entry.end() && ready->is_boolean() && ready->get<bool>();
     if (const auto limits = entry.find("limits"); limits != entry.end()) {

@@ -44,6 +44,7 @@ struct LanguageStatus {
   std::string version;               // as its own version command says; "" if unavailable
   bool ready = false;                // its smoke program ran
   std::string reason;                // why not ready
+  std::string file_name;             // what the program is called in its working directory
   schema::Limits default_limits;
 };
 

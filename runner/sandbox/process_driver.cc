@@ -65,6 +65,7 @@ Result<std::unique_ptr<ProcessDriver>> ProcessDriver::Start(ProcessDriverOptions
     language.status.id = manifest.id;
     language.status.name = manifest.name;
     language.status.aliases = manifest.aliases;
+    language.status.file_name = manifest.file_name;
     language.status.default_limits = manifest.limits;
     language.template_index = kExecTemplate;
     language.plan.language = manifest.id;
