@@ -68,6 +68,59 @@ class FakeStore final : public store::ExecutionStore {
     }
     insert();
   }
+  // What AcceptAsync() answers from now on, and inserts nothing; unset: it accepts whatever the
+  // terms.
+  void set_refusal(std::optional<store::Acceptance> refusal) {
+    const std::lock_guard lock(mutex_);
+    refusal_ = std::move(refusal);
+  }
+  // Of the last AcceptAsync().
+  store::AcceptTerms last_terms() {
+    const std::lock_guard lock(mutex_);
+    return last_terms_;
+  }
+  void AcceptAsync(schema::Execution execution, store::AcceptTerms terms,
+                   std::function<void(Result<store::Acceptance>)> done) override {
+    std::optional<store::Acceptance> refusal;
+    {
+      const std::lock_guard lock(mutex_);
+      last_terms_ = std::move(terms);
+      refusal = refusal_;
+    }
+    if (away) return done(Away());
+    if (refusal) return done(std::move(*refusal));
+    store::Acceptance acceptance;
+    acceptance.id = execution.id;
+    InsertAsync(std::move(execution), [acceptance = std::move(acceptance),
+                                       done = std::move(done)](const Result<void>& inserted) {
+      if (!inserted) return done(Fail(inserted.error()));
+      done(acceptance);
+    });
+  }
+  Result<store::HistoryPage> ListHistory(const store::HistoryQuery& query) override {
+    if (away) return Away();
+    const std::lock_guard lock(mutex_);
+    store::HistoryPage page;
+    std::size_t passed = 0;
+    for (auto row = rows_.rbegin(); row != rows_.rend(); ++row) {
+      if (!Matches(query, row->second) || passed++ < query.offset) continue;
+      if (page.records.size() == query.limit) {
+        page.more = true;
+        break;
+      }
+      page.records.push_back(row->second);
+    }
+    return page;
+  }
+  Result<std::uint64_t> CountHistory(const store::HistoryQuery& query,
+                                     std::uint64_t at_most) override {
+    if (away) return Away();
+    const std::lock_guard lock(mutex_);
+    std::uint64_t count = 0;
+    for (const auto& [id, row] : rows_) count += Matches(query, row) ? 1U : 0U;
+    return std::min(count, at_most);
+  }
+
   Result<bool> Finish(const schema::ExecutionId& id, const schema::Outcome& outcome,
                       std::int64_t now_unix_ms) override {
     if (away) return Away();
@@ -147,6 +200,9 @@ class FakeStore final : public store::ExecutionStore {
   }
   Result<bool> NoteDispatch(const store::Undispatched&, std::int64_t) override { return false; }
   Result<std::size_t> VoidClaims(const std::string&) override { return std::size_t{0}; }
+  Result<std::size_t> Prune(const store::RetentionRule&, std::size_t) override {
+    return std::size_t{0};
+  }
   Result<Counts> CountUnfinished() override {
     if (away) return Away();
     return Counts{};
@@ -154,8 +210,20 @@ class FakeStore final : public store::ExecutionStore {
 
  private:
   static tl::unexpected<Error> Away() { return Fail(ErrorCode::kUnavailable, "database is away"); }
+  static bool Matches(const store::HistoryQuery& query, const store::ExecutionRecord& row) {
+    const schema::Execution& execution = row.execution;
+    const auto& states = query.states;
+    return execution.owner == query.owner &&
+           (query.language.empty() || execution.language == query.language) &&
+           (states.empty() || std::find(states.begin(), states.end(), row.state) != states.end()) &&
+           execution.created_unix_ms >= query.since_unix_ms &&
+           (query.until_unix_ms == 0 || execution.created_unix_ms < query.until_unix_ms) &&
+           (query.before.empty() || execution.id < query.before);
+  }
 
   std::mutex mutex_;
+  std::optional<store::Acceptance> refusal_;
+  store::AcceptTerms last_terms_;
   bool holding_ = false;
   std::vector<std::function<void()>> held_;
   std::size_t withdrawn_ = 0;
@@ -238,6 +306,175 @@ class FakeRunners final : public store::RunnerRegistry {
   Result<std::optional<store::RunnerInfo>> LastRunner() override { return last; }
 };
 
+class FakeKeys final : public store::KeyStore {
+ public:
+  std::atomic<bool> away{false};  // every call fails with kUnavailable
+
+  Result<void> Create(const store::ApiKey& key, const std::string& digest) override {
+    if (away) return Away();
+    const std::lock_guard lock(mutex_);
+    const bool known = keys_.contains(digest) || FindById(key.id) != nullptr;
+    if (known) return Fail(ErrorCode::kConflict, "the key exists already");
+    keys_[digest] = key;
+    return {};
+  }
+  Result<std::optional<store::ApiKey>> FindByDigest(const std::string& digest) override {
+    ++lookups;
+    if (away) return Away();
+    const std::lock_guard lock(mutex_);
+    const auto found = keys_.find(digest);
+    if (found == keys_.end()) return std::optional<store::ApiKey>();
+    return std::optional<store::ApiKey>(found->second);
+  }
+  Result<std::vector<store::ApiKey>> List(const schema::OwnerId& owner,
+                                          std::size_t limit) override {
+    if (away) return Away();
+    const std::lock_guard lock(mutex_);
+    std::vector<store::ApiKey> found;
+    for (const auto& [digest, key] : keys_) {
+      if (key.owner == owner) found.push_back(key);
+    }
+    std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return b.id < a.id; });
+    if (found.size() > limit) found.resize(limit);
+    return found;
+  }
+  // All of them, which the contract allows.
+  Result<std::vector<std::pair<std::string, store::ApiKey>>> ChangedSince(std::int64_t) override {
+    if (away) return Away();
+    const std::lock_guard lock(mutex_);
+    return std::vector<std::pair<std::string, store::ApiKey>>(keys_.begin(), keys_.end());
+  }
+  Result<store::ApiKey> Change(const schema::OwnerId& owner, const schema::KeyId& id,
+                               const store::KeyChange& change, std::int64_t) override {
+    if (away) return Away();
+    const std::lock_guard lock(mutex_);
+    Result<store::ApiKey*> key = FindLive(owner, id);
+    if (!key) return Fail(key.error());
+    if (change.name) (*key)->name = *change.name;
+    if (change.description) (*key)->description = *change.description;
+    if (change.permissions) (*key)->permissions = *change.permissions;
+    if (change.expires_unix_ms) (*key)->expires_unix_ms = *change.expires_unix_ms;
+    if (change.enabled) (*key)->enabled = *change.enabled;
+    return **key;
+  }
+  Result<void> Revoke(const schema::OwnerId& owner, const schema::KeyId& id,
+                      std::int64_t now_unix_ms) override {
+    if (away) return Away();
+    const std::lock_guard lock(mutex_);
+    Result<store::ApiKey*> key = FindLive(owner, id);
+    if (!key) return Fail(key.error());
+    (*key)->revoked_unix_ms = now_unix_ms;
+    return {};
+  }
+  Result<void> Rotate(const schema::OwnerId& owner, const schema::KeyId& id,
+                      const store::ApiKey& successor, const std::string& digest,
+                      std::int64_t now_unix_ms) override {
+    if (away) return Away();
+    const std::lock_guard lock(mutex_);
+    Result<store::ApiKey*> key = FindLive(owner, id);
+    if (!key) return Fail(key.error());
+    if (keys_.contains(digest)) return Fail(ErrorCode::kConflict, "the key exists already");
+    (*key)->revoked_unix_ms = now_unix_ms;
+    (*key)->rotated_to = successor.id;
+    keys_[digest] = successor;
+    return {};
+  }
+  Result<void> NoteUse(
+      const std::vector<std::pair<schema::KeyId, std::int64_t>>& last_used_unix_ms) override {
+    if (away) return Away();
+    const std::lock_guard lock(mutex_);
+    for (const auto& [id, used] : last_used_unix_ms) {
+      store::ApiKey* const key = FindById(id);
+      if (key != nullptr) key->last_used_unix_ms = std::max(key->last_used_unix_ms, used);
+    }
+    return {};
+  }
+  Result<store::AccountLimits> LimitsOf(const schema::OwnerId& owner) override {
+    if (away) return Away();
+    const std::lock_guard lock(mutex_);
+    const auto found = limits_.find(owner);
+    return found == limits_.end() ? store::AccountLimits{} : found->second;
+  }
+  Result<void> SetLimits(const schema::OwnerId& owner, const store::AccountLimits& limits,
+                         std::int64_t) override {
+    if (away) return Away();
+    const std::lock_guard lock(mutex_);
+    limits_[owner] = limits;
+    return {};
+  }
+
+  std::atomic<int> lookups{0};  // of FindByDigest()
+
+ private:
+  static tl::unexpected<Error> Away() { return Fail(ErrorCode::kUnavailable, "database is away"); }
+  // mutex_ is held.
+  store::ApiKey* FindById(const schema::KeyId& id) {
+    for (auto& [digest, key] : keys_) {
+      if (key.id == id) return &key;
+    }
+    return nullptr;
+  }
+  Result<store::ApiKey*> FindLive(const schema::OwnerId& owner, const schema::KeyId& id) {
+    store::ApiKey* const key = FindById(id);
+    if (key == nullptr || key->owner != owner) return Fail(ErrorCode::kNotFound, "no such key");
+    if (key->revoked_unix_ms != 0) return Fail(ErrorCode::kConflict, "the key is revoked");
+    return key;
+  }
+
+  std::mutex mutex_;
+  std::map<std::string, store::ApiKey> keys_;  // by digest
+  std::map<schema::OwnerId, store::AccountLimits> limits_;
+};
+
+class FakeUsage final : public store::UsageStore {
+ public:
+  // What it answers; set before serving.
+  store::UsageSummary summary;
+  std::vector<store::UsageRecord> records;
+  std::uint64_t this_month = 0, this_minute = 0;
+
+  Result<store::UsageSummary> Summarize(const schema::OwnerId&, std::int64_t,
+                                        std::int64_t) override {
+    return summary;
+  }
+  Result<std::vector<store::UsageRecord>> List(const schema::OwnerId&, std::int64_t,
+                                               std::size_t) override {
+    return records;
+  }
+  Result<std::uint64_t> AcceptedThisMonth(const schema::OwnerId&, std::int64_t) override {
+    return this_month;
+  }
+  Result<std::uint64_t> AcceptedThisMinute(const schema::KeyId&, std::int64_t) override {
+    return this_minute;
+  }
+  Result<std::size_t> Prune(std::int64_t) override { return std::size_t{0}; }
+};
+
+class FakeAudit final : public store::AuditLog {
+ public:
+  Result<void> Append(const store::AuditEntry& entry) override {
+    const std::lock_guard lock(mutex_);
+    entries_.push_back(entry);
+    return {};
+  }
+  Result<std::vector<store::AuditEntry>> List(const schema::OwnerId& owner,
+                                              std::int64_t before_unix_ms,
+                                              std::size_t limit) override {
+    const std::lock_guard lock(mutex_);
+    std::vector<store::AuditEntry> found;
+    for (auto entry = entries_.rbegin(); entry != entries_.rend(); ++entry) {
+      const bool early = before_unix_ms == 0 || entry->time_unix_ms < before_unix_ms;
+      if (entry->owner == owner && early && found.size() < limit) found.push_back(*entry);
+    }
+    return found;
+  }
+  Result<std::size_t> Prune(std::int64_t) override { return std::size_t{0}; }
+
+ private:
+  std::mutex mutex_;
+  std::vector<store::AuditEntry> entries_;
+};
+
 // A whole store around a FakeStore.
 class FakeDatabase final : public store::Store {
  public:
@@ -247,12 +484,18 @@ class FakeDatabase final : public store::Store {
   FakeDeliveries& deliveries() override { return deliveries_; }
   FakeSecrets& webhook_secrets() override { return secrets_; }
   FakeRunners& runners() override { return runners_; }
+  FakeKeys& keys() override { return keys_; }
+  FakeUsage& usage() override { return usage_; }
+  FakeAudit& audit() override { return audit_; }
 
  private:
   FakeStore& executions_;
   FakeDeliveries deliveries_;
   FakeSecrets secrets_;
   FakeRunners runners_;
+  FakeKeys keys_;
+  FakeUsage usage_;
+  FakeAudit audit_;
 };
 
 class FakeBroker final : public queue::Broker {

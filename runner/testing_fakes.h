@@ -41,6 +41,15 @@ class FakeStore final : public store::ExecutionStore {
     return {};
   }
   void InsertAsync(schema::Execution execution, Done done) override { done(Insert(execution)); }
+  // Whatever the terms.
+  void AcceptAsync(schema::Execution execution, store::AcceptTerms,
+                   std::function<void(Result<store::Acceptance>)> done) override {
+    const Result<void> inserted = Insert(execution);
+    if (!inserted) return done(Fail(inserted.error()));
+    store::Acceptance acceptance;
+    acceptance.id = execution.id;
+    done(std::move(acceptance));
+  }
 
   Result<store::ClaimVerdict> Claim(const store::ClaimRequest& request) override {
     const std::lock_guard lock(mu_);
@@ -191,6 +200,22 @@ class FakeStore final : public store::ExecutionStore {
   }
 
   Result<Counts> CountUnfinished() override { return Counts{}; }
+  Result<store::HistoryPage> ListHistory(const store::HistoryQuery&) override {
+    return store::HistoryPage{};
+  }
+  Result<std::uint64_t> CountHistory(const store::HistoryQuery&, std::uint64_t) override {
+    return std::uint64_t{0};
+  }
+  // Deletes nothing, and says that it did while `prunable` lasts.
+  Result<std::size_t> Prune(const store::RetentionRule& rule, std::size_t limit) override {
+    const std::lock_guard lock(mu_);
+    ++prunes;
+    last_rule = rule;
+    if (away_ > 0) return Away();
+    const std::size_t pruned = std::min(limit, prunable);
+    prunable -= pruned;
+    return pruned;
+  }
   Result<void> Ping() override { return {}; }
 
   void HoldAsync() {
@@ -216,7 +241,9 @@ class FakeStore final : public store::ExecutionStore {
     away_ = count;
   }
 
-  std::atomic<int> claims{0}, releases{0}, finishes{0}, results{0}, renewals{0};
+  std::atomic<int> claims{0}, releases{0}, finishes{0}, results{0}, renewals{0}, prunes{0};
+  std::size_t prunable = 0;             // set before it is shared
+  store::RetentionRule last_rule;       // of Prune(); read once nobody prunes
   std::atomic<int> claims_in_doubt{0};  // so many are made, and nobody is told
 
  private:

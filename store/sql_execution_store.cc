@@ -218,6 +218,18 @@ void SqlExecutionStore::InsertAsync(schema::Execution execution, Done done) {
   writer_.Submit<void>(Durability::kPowerCut, WriteInsert(execution), std::move(done));
 }
 
+// TODO: the terms.
+void SqlExecutionStore::AcceptAsync(schema::Execution execution, AcceptTerms /*terms*/,
+                                    std::function<void(Result<Acceptance>)> done) {
+  Acceptance acceptance;
+  acceptance.id = execution.id;
+  InsertAsync(std::move(execution), [acceptance = std::move(acceptance),
+                                     done = std::move(done)](const Result<void>& inserted) {
+    if (!inserted) return done(Fail(inserted.error()));
+    done(acceptance);
+  });
+}
+
 Result<ClaimVerdict> SqlExecutionStore::Claim(const ClaimRequest& request) {
   return writer_.Run<ClaimVerdict>(Durability::kProcessCrash, WriteClaim(request));
 }
@@ -344,6 +356,17 @@ Result<std::vector<ExecutionSummary>> SqlExecutionStore::ListChangedSince(
     summary.changed_unix_ms = row[2].number();
   }
   return summaries;
+}
+
+// TODO
+Result<HistoryPage> SqlExecutionStore::ListHistory(const HistoryQuery&) {
+  return Fail(ErrorCode::kInternal, "not built yet");
+}
+Result<std::uint64_t> SqlExecutionStore::CountHistory(const HistoryQuery&, std::uint64_t) {
+  return Fail(ErrorCode::kInternal, "not built yet");
+}
+Result<std::size_t> SqlExecutionStore::Prune(const RetentionRule&, std::size_t) {
+  return std::size_t{0};
 }
 
 Result<void> SqlExecutionStore::Ping() {

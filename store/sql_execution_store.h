@@ -24,6 +24,8 @@ class SqlExecutionStore final : public ExecutionStore {
 
   Result<void> Insert(const schema::Execution& execution) override;
   void InsertAsync(schema::Execution execution, Done done) override;
+  void AcceptAsync(schema::Execution execution, AcceptTerms terms,
+                   std::function<void(Result<Acceptance>)> done) override;
   Result<ClaimVerdict> Claim(const ClaimRequest& request) override;
   void ClaimAsync(ClaimRequest request, std::function<void(Result<ClaimVerdict>)> done) override;
   Result<std::size_t> RenewClaims(const std::string& runner, std::int64_t expires_unix_ms) override;
@@ -47,6 +49,9 @@ class SqlExecutionStore final : public ExecutionStore {
                                                          const std::string& dialect,
                                                          std::int64_t since_unix_ms,
                                                          std::size_t limit) override;
+  Result<HistoryPage> ListHistory(const HistoryQuery& query) override;
+  Result<std::uint64_t> CountHistory(const HistoryQuery& query, std::uint64_t at_most) override;
+  Result<std::size_t> Prune(const RetentionRule& rule, std::size_t limit) override;
   Result<void> Ping() override;
 
  private:

@@ -39,6 +39,9 @@ SqlStore::SqlStore(std::unique_ptr<Database> database, std::unique_ptr<Connectio
       executions_(writer_, *readers_),
       deliveries_(writer_, *readers_),
       webhook_secrets_(writer_, *readers_),
-      runners_(writer_, *readers_) {}
+      runners_(writer_, *readers_),
+      keys_(writer_, *readers_),
+      usage_(writer_, *readers_),
+      audit_(writer_, *readers_) {}
 
 }  // namespace forkbox::store

@@ -9,9 +9,12 @@
 #include "store/connection_pool.h"
 #include "store/database.h"
 #include "store/group_commit.h"
+#include "store/sql_audit_log.h"
 #include "store/sql_delivery_store.h"
 #include "store/sql_execution_store.h"
+#include "store/sql_key_store.h"
 #include "store/sql_runner_registry.h"
+#include "store/sql_usage_store.h"
 #include "store/sql_webhook_secret_store.h"
 #include "store/store.h"
 
@@ -26,6 +29,9 @@ class SqlStore final : public Store {
   DeliveryStore& deliveries() override { return deliveries_; }
   WebhookSecretStore& webhook_secrets() override { return webhook_secrets_; }
   RunnerRegistry& runners() override { return runners_; }
+  KeyStore& keys() override { return keys_; }
+  UsageStore& usage() override { return usage_; }
+  AuditLog& audit() override { return audit_; }
 
  private:
   SqlStore(std::unique_ptr<Database> database, std::unique_ptr<ConnectionPool> readers,
@@ -38,6 +44,9 @@ class SqlStore final : public Store {
   SqlDeliveryStore deliveries_;
   SqlWebhookSecretStore webhook_secrets_;
   SqlRunnerRegistry runners_;
+  SqlKeyStore keys_;
+  SqlUsageStore usage_;
+  SqlAuditLog audit_;
 };
 
 }  // namespace forkbox::store

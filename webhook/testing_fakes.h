@@ -167,6 +167,15 @@ class FakeExecutions final : public store::ExecutionStore {
   // Not used by this room.
   Result<void> Insert(const schema::Execution&) override { return {}; }
   void InsertAsync(schema::Execution, Done) override {}
+  void AcceptAsync(schema::Execution, store::AcceptTerms,
+                   std::function<void(Result<store::Acceptance>)>) override {}
+  Result<store::HistoryPage> ListHistory(const store::HistoryQuery&) override {
+    return store::HistoryPage{};
+  }
+  Result<std::uint64_t> CountHistory(const store::HistoryQuery&, std::uint64_t) override {
+    return 0;
+  }
+  Result<std::size_t> Prune(const store::RetentionRule&, std::size_t) override { return 0; }
   Result<store::ClaimVerdict> Claim(const store::ClaimRequest&) override {
     return store::ClaimVerdict::kUnknown;
   }
