@@ -27,19 +27,21 @@ std::vector<std::string> Texts(const Json& object, const char* name) {
 }  // namespace
 
 std::string RunnerDetailsToJson(const RunnerDetails& details) {
-  Json languages = Json::array();
+  Json all = Json::array();
   for (const sandbox::LanguageStatus& language : details.languages) {
-    languages.push_back({{"id", language.id},
-                         {"aliases", language.aliases},
-                         {"name", language.name},
-                         {"version", language.version},
-                         {"ready", language.ready},
-                         {"reason", language.reason},
-                         {"file_name", language.file_name},
-                         {"limits", schema::ToJson(language.default_limits)}});
+    all.push_back({{"id", language.id},
+                   {"aliases", language.aliases},
+                   {"name", language.name},
+                   {"version", language.version},
+                   {"ready", language.ready},
+                   {"reason", language.reason},
+                   {"execution_model", languages::ToString(language.execution_model)},
+                   {"extensions", language.extensions},
+                   {"file_name", language.file_name},
+                   {"limits", schema::ToJson(language.default_limits)}});
   }
   return schema::DumpJson(
-      {{"languages", std::move(languages)}, {"missing_protections", details.missing_protections}});
+      {{"languages", std::move(all)}, {"missing_protections", details.missing_protections}});
 }
 
 Result<RunnerDetails> RunnerDetailsFromJson(std::string_view text) {
@@ -48,11 +50,11 @@ Result<RunnerDetails> RunnerDetailsFromJson(std::string_view text) {
   if (!json->is_object()) return Fail(ErrorCode::kInvalidArgument, "must be an object");
   RunnerDetails details;
   details.missing_protections = Texts(*json, "missing_protections");
-  const auto languages = json->find("languages");
-  if (languages == json->end() || !languages->is_array()) {
+  const auto list = json->find("languages");
+  if (list == json->end() || !list->is_array()) {
     return Fail(ErrorCode::kInvalidArgument, "languages: must be an array");
   }
-  for (const Json& entry : *languages) {
+  for (const Json& entry : *list) {
     if (!entry.is_object()) {
       return Fail(ErrorCode::kInvalidArgument, "languages: must be objects");
     }
@@ -62,6 +64,10 @@ Result<RunnerDetails> RunnerDetailsFromJson(std::string_view text) {
     language.name = Text(entry, "name");
     language.version = Text(entry, "version");
     language.reason = Text(entry, "reason");
+    language.extensions = Texts(entry, "extensions");
+    // A runner of before the model was told has interpreted languages only.
+    language.execution_model = languages::ParseExecutionModel(Text(entry, "execution_model"))
+                                   .value_or(languages::ExecutionModel::kInterpreted);
     language.file_name = Text(entry, "file_name");
     const auto ready = entry.find("ready");
     language.ready = ready != entry.end() && ready->is_boolean() && ready->get<bool>();

@@ -99,6 +99,15 @@ class Members {
     return nullptr;
   }
 
+  // Members of a limit on resources.
+  void Limits(schema::Limits* limits) {
+    limits->memory_bytes = Size("memory_mb", 1ULL << 20, limits->memory_bytes);
+    limits->disk_bytes = Size("disk_mb", 1ULL << 20, limits->disk_bytes);
+    const std::uint64_t pids = Size("pids", 1, limits->pids);
+    if (pids > 1'000'000) Problem("pids", "is out of range");
+    limits->pids = static_cast<std::uint32_t>(pids);
+  }
+
   // Texts end up in argument vectors and paths, which end at a NUL.
   void ForbidNul(const char* name, const std::string& text) {
     if (text.find('\0') != std::string::npos) Problem(name, "must not contain NUL");
@@ -132,6 +141,36 @@ bool IsAbsoluteAndPlain(const std::string& path) {
   return path.size() > 1 && path[0] == '/' && path.find("/..") == std::string::npos;
 }
 
+bool IsExtension(const std::string& text) {
+  return text.size() > 1 && text.size() <= 16 && text[0] == '.' &&
+         text.find('/') == std::string::npos;
+}
+
+CompileStep ReadCompileStep(const json& object, bool runs_as_another, Members* manifest) {
+  CompileStep step;
+  Members in(object, "compile.");
+  if (!runs_as_another || in.Find("command", false) != nullptr)
+    step.command = in.Command("command");
+  step.artefacts = in.Texts("artefacts", !step.command.empty());
+  step.env = in.TextMap("env");
+  if (!step.command.empty() && step.artefacts.empty()) {
+    in.Problem("artefacts", "must say what the command makes");
+  }
+  for (const std::string& path : step.artefacts) {
+    if (!IsAbsoluteAndPlain(path)) in.Problem("artefacts", "must be absolute paths");
+  }
+  if (const json* limits = in.Find("limits", false)) {
+    Members own(*limits, "compile.limits.");
+    own.Limits(&step.limits);
+    const std::uint64_t seconds = own.Size("wall_s", 1, 30);
+    if (seconds > 600) own.Problem("wall_s", "is out of range");
+    step.limits.wall = step.limits.cpu = std::chrono::seconds(seconds);
+    if (!own.problem().empty()) in.Problem("", own.problem());
+  }
+  if (!in.problem().empty()) manifest->Problem("", in.problem());
+  return step;
+}
+
 }  // namespace
 
 bool Manifest::Answers(std::string_view language) const {
@@ -148,18 +187,39 @@ Result<Manifest> ParseManifest(std::string_view text) {
   manifest.aliases = in.Texts("aliases", false);
   manifest.version_command = in.Command("version_command");
   manifest.file_name = in.Text("file_name", true);
-  manifest.run_command = in.Command("run_command");
+  manifest.runs_as = in.Text("runs_as", false);
+  if (manifest.runs_as.empty()) manifest.run_command = in.Command("run_command");
+  manifest.extensions = in.Texts("extensions", false);
   manifest.env = in.TextMap("env");
   if (!IsName(manifest.id)) in.Problem("id", "must be of a-z, 0-9 and +#._-");
   for (const std::string& alias : manifest.aliases) {
     if (!IsName(alias)) in.Problem("aliases", "must be of a-z, 0-9 and +#._-");
+  }
+  for (const std::string& extension : manifest.extensions) {
+    if (!IsExtension(extension)) in.Problem("extensions", "must be like .txt");
+  }
+  if (!manifest.runs_as.empty() && !IsName(manifest.runs_as)) {
+    in.Problem("runs_as", "must be the id of a language");
   }
   if (manifest.name.empty()) in.Problem("name", "must not be empty");
   if (manifest.file_name.empty() || manifest.file_name[0] == '.' ||
       manifest.file_name.find('/') != std::string::npos) {
     in.Problem("file_name", "must be the name of a file, without a folder");
   }
+  if (const json* object = in.Find("compile", !manifest.runs_as.empty())) {
+    manifest.compile = ReadCompileStep(*object, !manifest.runs_as.empty(), &in);
+  }
+  if (const json* list = in.Find("requires", false)) {
+    if (!list->is_array()) in.Problem("requires", "must be an array");
+    for (const json& item : *list) {
+      Members needed(item, "requires[].");
+      manifest.requirements.push_back({needed.Text("path", true), needed.Text("package", false)});
+      if (manifest.requirements.back().path.empty()) needed.Problem("path", "must not be empty");
+      if (!needed.problem().empty()) in.Problem("", needed.problem());
+    }
+  }
   if (const json* object = in.Find("template", false)) {
+    if (manifest.compile) in.Problem("template", "and compile exclude each other");
     Members warmed(*object, "template.");
     manifest.kind = TemplateKind::kWarmed;
     manifest.template_command = warmed.Command("command");
@@ -195,12 +255,7 @@ Result<Manifest> ParseManifest(std::string_view text) {
   }
   if (const json* object = in.Find("limits", false)) {
     Members limits(*object, "limits.");
-    schema::Limits& own = manifest.limits;
-    own.memory_bytes = limits.Size("memory_mb", 1ULL << 20, own.memory_bytes);
-    own.disk_bytes = limits.Size("disk_mb", 1ULL << 20, own.disk_bytes);
-    const std::uint64_t pids = limits.Size("pids", 1, own.pids);
-    if (pids > 1'000'000) limits.Problem("pids", "is out of range");
-    own.pids = static_cast<std::uint32_t>(pids);
+    limits.Limits(&manifest.limits);
     if (!limits.problem().empty()) in.Problem("", limits.problem());
   }
   if (!in.problem().empty()) return Fail(ErrorCode::kInvalidArgument, in.problem());
@@ -234,6 +289,17 @@ Result<std::vector<Manifest>> LoadManifests(const std::string& folder) {
       if (!names.insert(name).second) {
         return Fail(ErrorCode::kConflict, "two languages are called " + name);
       }
+    }
+  }
+  for (const Manifest& manifest : manifests) {
+    if (manifest.runs_as.empty()) continue;
+    const auto target =
+        std::find_if(manifests.begin(), manifests.end(),
+                     [&](const Manifest& other) { return other.id == manifest.runs_as; });
+    if (target == manifests.end() || target->compile) {
+      return Fail(ErrorCode::kInvalidArgument,
+                  manifest.id + " cannot run as " + manifest.runs_as +
+                      ", which is no language here or is compiled itself");
     }
   }
   return manifests;

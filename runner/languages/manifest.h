@@ -3,11 +3,13 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
+#include "runner/languages/execution_model.h"
 #include "schema/execution.h"
 
 namespace forkbox::languages {
@@ -22,14 +24,38 @@ struct Bind {
   std::string target;  // in the sandbox
 };
 
+// What turns the source into the program that is run instead of it.
+struct CompileStep {
+  // Run in a sandbox of its own, in whose working directory the source and its files are: "{file}"
+  // stands for file_name, "{sources}" for it and every file with one of the language's extensions.
+  // Empty: the runner itself has the compiler (sandbox::Compiler), and `runs_as` says what runs.
+  std::vector<std::string> command;
+  // Absolute paths of what the command makes; a folder, with all in it, ends in '/'. They are in
+  // the same places when the program runs.
+  std::vector<std::string> artefacts;
+  std::map<std::string, std::string> env;  // of the command, beyond the common one
+  schema::Limits limits;                   // of the command, not of the program
+};
+
+// A file of the host that the language takes, and what installs it.
+struct Requirement {
+  std::string path;     // relative to the runtime folder unless absolute
+  std::string package;  // of Debian; "" where it is made by our build
+};
+
 struct Manifest {
   std::string id;
   std::string name;
   std::vector<std::string> aliases;
   std::vector<std::string> version_command;
-  std::string file_name;  // what the program is called in its working directory
-  std::vector<std::string>
-      run_command;  // "{file}" stands for file_name; cold start of a warmed one
+  std::string file_name;                // what the program is called in its working directory
+  std::vector<std::string> extensions;  // of its sources, the usual one first: ".go"
+  // "{file}" stands for file_name, "{heap_mb}" for what a runtime that sizes its heap itself may
+  // take of the memory limit; cold start of a warmed one. Empty where `runs_as` says what runs.
+  std::vector<std::string> run_command;
+  std::string runs_as;  // the id of the language as which its compiled programs run; "" for itself
+  std::optional<CompileStep> compile;
+  std::vector<Requirement> requirements;
   TemplateKind kind = TemplateKind::kExec;
   std::vector<std::string> template_command;
   // Further warm templates, each with more imported, for programs that mention one of these words.
@@ -48,13 +74,18 @@ struct Manifest {
 
   // True for the id and every alias.
   [[nodiscard]] bool Answers(std::string_view language) const;
+  [[nodiscard]] ExecutionModel execution_model() const {
+    if (!compile) return ExecutionModel::kInterpreted;
+    return runs_as.empty() ? ExecutionModel::kCompiled : ExecutionModel::kTranspiled;
+  }
 };
 
 // kInvalidArgument naming what is wrong.
 Result<Manifest> ParseManifest(std::string_view json);
 
 // Every *.json of the folder, sorted by id. An unreadable one is an error: better no start than a
-// language silently missing. Two that answer to one name are an error too.
+// language silently missing. Two that answer to one name are an error too, and so is one that runs
+// as a language that is not there or that is compiled itself.
 Result<std::vector<Manifest>> LoadManifests(const std::string& folder);
 
 }  // namespace forkbox::languages

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "runner/languages/execution_model.h"
 #include "schema/execution.h"
 
 namespace forkbox::sandbox {
@@ -46,6 +47,8 @@ struct LanguageStatus {
   std::string reason;                // why not ready
   std::string file_name;             // what the program is called in its working directory
   schema::Limits default_limits;
+  languages::ExecutionModel execution_model = languages::ExecutionModel::kInterpreted;
+  std::vector<std::string> extensions;  // of its sources, the usual one first: ".py"
 };
 
 struct DriverStats {
