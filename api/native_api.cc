@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "api/error_response.h"
+#include "api/exec0_error.h"
 #include "base/rfc3339.h"
 #include "runner/sandbox/answer.h"
 #include "schema/json.h"
@@ -28,45 +28,11 @@ std::string Dump(const ordered_json& value) {
 }
 
 void Send(http::Reply& reply, int status, const ordered_json& body, http::Fields headers = {}) {
-  headers.push_back({"Cache-Control", "no-store"});
-  reply.Send(status, kJsonType, Dump(body), headers);
-}
-
-std::string_view CodeOf(int status) {
-  switch (status) {
-    case 401:
-      return "unauthorized";
-    case 403:
-      return "forbidden";
-    case 404:
-      return "not_found";
-    case 405:
-      return "method_not_allowed";
-    case 409:
-      return "conflict";
-    case 429:
-      return "rate_limit_exceeded";
-    case 503:
-      return "unavailable";
-    default:
-      return status < 500 ? "validation_error" : "internal_error";
-  }
-}
-
-ordered_json ProblemDocument(int status, std::string_view message) {
-  return {{"error", CodeOf(status)}, {"message", message}, {"details", ordered_json::object()}};
-}
-
-void SendProblem(http::Reply& reply, int status, const std::string& message,
-                 const http::Fields& headers = {}) {
-  Send(reply, status, ProblemDocument(status, message), headers);
+  SendExec0(reply, status, body, std::move(headers));
 }
 
 void SendError(http::Reply& reply, const Error& error) {
-  const int status = HttpStatusOf(error.code);
-  http::Fields headers;
-  if (status == 503) headers.push_back({"Retry-After", "1"});
-  SendProblem(reply, status, error.message, headers);
+  SendExec0Problem(reply, ToExec0Problem(error));
 }
 
 // The four words of the specification, and `queued` where it has none.
@@ -185,13 +151,13 @@ NativeApi::NativeApi(Options options, Parts parts)
       parts_(std::move(parts)),
       calls_(options.threads, options.max_waiting_calls) {}
 
-void NativeApi::Route(http::Server& server, http::Method method, const char* path,
+void NativeApi::Route(http::Server& server, http::Method method, const char* path, Right right,
                       Handler handler) {
-  server.Route(method, path, [this, handler](http::Call& call) {
-    const auto identity = parts_.admission.Admit(call.fields, call.client_address);
+  server.Route(method, path, [this, right, handler](http::Call& call) {
+    const auto identity =
+        parts_.admission.IdentifyAndMeter(call.fields, call.client_address, right);
     if (!identity) {
-      const Refusal& refusal = identity.error();
-      return SendProblem(call.reply, refusal.status, refusal.message, refusal.headers);
+      return SendExec0Problem(call.reply, ToExec0Problem(identity.error()));
     }
     (this->*handler)(call, identity->owner);
   });
@@ -200,15 +166,15 @@ void NativeApi::Route(http::Server& server, http::Method method, const char* pat
 void NativeApi::RegisterOn(http::Server& server) {
   using http::Method;
   for (const char* path : {"/api/v1/executions/:id", "/executions/:id"}) {
-    Route(server, Method::kGet, path, &NativeApi::GetExecution);
+    Route(server, Method::kGet, path, Right::kReadExecutions, &NativeApi::GetExecution);
   }
   constexpr const char* kDeliveries = "/api/v1/executions/:id/deliveries";
-  Route(server, Method::kGet, kDeliveries, &NativeApi::ListDeliveries);
-  Route(server, Method::kPost, kDeliveries, &NativeApi::Redeliver);
+  Route(server, Method::kGet, kDeliveries, Right::kReadExecutions, &NativeApi::ListDeliveries);
+  Route(server, Method::kPost, kDeliveries, Right::kExecute, &NativeApi::Redeliver);
   constexpr const char* kSecrets = "/api/v1/webhook-secrets";
-  Route(server, Method::kGet, kSecrets, &NativeApi::ListSecrets);
-  Route(server, Method::kPost, kSecrets, &NativeApi::AddSecret);
-  Route(server, Method::kGet, "/api/v1/queue", &NativeApi::Queue);
+  Route(server, Method::kGet, kSecrets, Right::kManageKeys, &NativeApi::ListSecrets);
+  Route(server, Method::kPost, kSecrets, Right::kManageKeys, &NativeApi::AddSecret);
+  Route(server, Method::kGet, "/api/v1/queue", Right::kReadAccount, &NativeApi::Queue);
   server.Route(Method::kGet, "/api/v1/health", [this](http::Call& call) { Health(call); });
 }
 
@@ -216,8 +182,9 @@ std::optional<http::AnswerBody> NativeApi::ErrorBody(const http::OwnAnswer& answ
   if (!answer.path.starts_with("/api/v1/") && !answer.path.starts_with("/executions/")) {
     return std::nullopt;
   }
-  return http::AnswerBody{std::string(kJsonType),
-                          Dump(ProblemDocument(answer.status, answer.message))};
+  return http::AnswerBody{
+      std::string(kJsonType),
+      Exec0ErrorBody({.status = answer.status, .message = std::string(answer.message)})};
 }
 
 void NativeApi::Later(http::Call& call, std::function<void(http::Reply&)> work) {

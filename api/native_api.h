@@ -61,7 +61,8 @@ class NativeApi {
  private:
   using Handler = void (NativeApi::*)(http::Call& call, const schema::OwnerId& owner);
 
-  void Route(http::Server& server, http::Method method, const char* path, Handler handler);
+  void Route(http::Server& server, http::Method method, const char* path, Right right,
+             Handler handler);
 
   void GetExecution(http::Call& call, const schema::OwnerId& owner);
   void ListDeliveries(http::Call& call, const schema::OwnerId& owner);

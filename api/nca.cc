@@ -91,13 +91,15 @@ NcaDialect::NcaDialect(Options options, Parts parts, Schemas schemas)
 }
 
 void NcaDialect::RegisterOn(http::Server& server) {
-  Route(server, http::Method::kPost, std::string(kNcaExecutePath), &NcaDialect::Execute);
+  Route(server, http::Method::kPost, std::string(kNcaExecutePath), Right::kExecute,
+        &NcaDialect::Execute);
   RegisterToolkitOn(server);
 }
 
-tl::expected<OwnerId, NcaProblem> NcaDialect::Admit(const http::Call& call) {
-  auto identity = parts_.admission.AdmitByHeader("x-api-key", call.fields, call.client_address);
-  if (identity) return std::move(identity->owner);
+tl::expected<KeyIdentity, NcaProblem> NcaDialect::Admit(const http::Call& call, Right right) {
+  auto identity =
+      parts_.admission.AdmitByHeader("x-api-key", call.fields, call.client_address, right);
+  if (identity) return *std::move(identity);
   Refusal& refusal = identity.error();
   return tl::unexpected(NcaProblem{
       refusal.status, refusal.status == 401 ? "Unauthorized" : std::move(refusal.message),
@@ -105,11 +107,11 @@ tl::expected<OwnerId, NcaProblem> NcaDialect::Admit(const http::Call& call) {
 }
 
 void NcaDialect::Route(http::Server& server, http::Method method, const std::string& path,
-                       Handler handler) {
-  server.Route(method, path, [this, handler](http::Call& call) {
-    const auto owner = Admit(call);
-    if (!owner) return SendNcaProblem(call.reply, owner.error());
-    (this->*handler)(call, *owner);
+                       Right right, Handler handler) {
+  server.Route(method, path, [this, right, handler](http::Call& call) {
+    const auto identity = Admit(call, right);
+    if (!identity) return SendNcaProblem(call.reply, identity.error());
+    (this->*handler)(call, *identity);
   });
 }
 
@@ -128,7 +130,7 @@ std::uint64_t NcaDialect::Waiting() const { return WaitingIn(parts_.service); }
 
 // ---- execute ------------------------------------------------------------------------------------
 
-void NcaDialect::Execute(http::Call& call, const OwnerId& owner) {
+void NcaDialect::Execute(http::Call& call, const KeyIdentity& identity) {
   auto body = ParseNcaBody(call, schemas_.execute);
   if (!body) return SendNcaProblem(call.reply, body.error());
   auto request = ToNcaExecuteRequest(*std::move(body), options_.request);
@@ -149,7 +151,9 @@ void NcaDialect::Execute(http::Call& call, const OwnerId& owner) {
     return SendNca(call.reply, Failure(503, "Execution failed: python is not available" + why,
                                        execution.id, request->id, process_, Waiting(), {}));
   }
-  execution.owner = owner;
+  execution.owner = identity.owner;
+  execution.key_id = identity.key_id;
+  execution.client_address = parts_.admission.AddressOf(call.fields, call.client_address);
   execution.dialect = "nca";
   execution.language = python->id;
   execution.source.code = std::move(request->code);

@@ -66,24 +66,25 @@ class NcaDialect {
     PythonSchema job_status;
     PythonSchema jobs_status;
   };
-  using Handler = void (NcaDialect::*)(http::Call& call, const schema::OwnerId& owner);
+  using Handler = void (NcaDialect::*)(http::Call& call, const KeyIdentity& identity);
 
   NcaDialect(Options options, Parts parts, Schemas schemas);
 
-  // By its key; 401 and 429.
-  tl::expected<schema::OwnerId, NcaProblem> Admit(const http::Call& call);
-  // With the owner of the call's key; without one the handler is not called.
-  void Route(http::Server& server, http::Method method, const std::string& path, Handler handler);
+  // By its key; see Refusal.
+  tl::expected<KeyIdentity, NcaProblem> Admit(const http::Call& call, Right right);
+  // With who calls; without a key that may, the handler is not called.
+  void Route(http::Server& server, http::Method method, const std::string& path, Right right,
+             Handler handler);
 
-  void Execute(http::Call& call, const schema::OwnerId& owner);
+  void Execute(http::Call& call, const KeyIdentity& identity);
   void RunNow(http::Call& call, schema::Execution execution, std::optional<std::string> client_id);
   void Enqueue(http::Call& call, schema::Execution execution, std::optional<std::string> client_id);
 
   void RegisterToolkitOn(http::Server& server);
   void Authenticate(http::Call& call);
-  void JobStatus(http::Call& call, const schema::OwnerId& owner);
-  void JobsStatus(http::Call& call, const schema::OwnerId& owner);
-  void TestStorage(http::Call& call, const schema::OwnerId& owner);
+  void JobStatus(http::Call& call, const KeyIdentity& identity);
+  void JobsStatus(http::Call& call, const KeyIdentity& identity);
+  void TestStorage(http::Call& call, const KeyIdentity& identity);
   // Of a call that is answered here; every call counts as a job of its own.
   [[nodiscard]] NcaEnvelope OwnEnvelope(std::string_view endpoint) const;
 

@@ -46,9 +46,12 @@ void NcaDialect::RegisterToolkitOn(http::Server& server) {
   for (const char* path : {"/v1/toolkit/authenticate", "/authenticate"}) {
     server.Route(http::Method::kGet, path, [this](http::Call& call) { Authenticate(call); });
   }
-  Route(server, http::Method::kPost, "/v1/toolkit/job/status", &NcaDialect::JobStatus);
-  Route(server, http::Method::kPost, "/v1/toolkit/jobs/status", &NcaDialect::JobsStatus);
-  Route(server, http::Method::kGet, "/v1/toolkit/test", &NcaDialect::TestStorage);
+  Route(server, http::Method::kPost, "/v1/toolkit/job/status", Right::kReadExecutions,
+        &NcaDialect::JobStatus);
+  Route(server, http::Method::kPost, "/v1/toolkit/jobs/status", Right::kReadExecutions,
+        &NcaDialect::JobsStatus);
+  Route(server, http::Method::kGet, "/v1/toolkit/test", Right::kReadAccount,
+        &NcaDialect::TestStorage);
 }
 
 NcaEnvelope NcaDialect::OwnEnvelope(std::string_view endpoint) const {
@@ -58,7 +61,7 @@ NcaEnvelope NcaDialect::OwnEnvelope(std::string_view endpoint) const {
 
 // Unlike elsewhere a wrong key gets a whole envelope.
 void NcaDialect::Authenticate(http::Call& call) {
-  const auto identity = Admit(call);
+  const auto identity = Admit(call, Right::kReadAccount);
   if (!identity && identity.error().status != 401) {
     return SendNcaProblem(call.reply, identity.error());
   }
@@ -68,20 +71,20 @@ void NcaDialect::Authenticate(http::Call& call) {
                                          : WithError(std::move(envelope), 401, "Unauthorized")));
 }
 
-void NcaDialect::JobStatus(http::Call& call, const OwnerId& owner) {
+void NcaDialect::JobStatus(http::Call& call, const KeyIdentity& identity) {
   const auto body = ParseNcaBody(call, schemas_.job_status);
   if (!body) return SendNcaProblem(call.reply, body.error());
   const std::int64_t asked_at = parts_.clock.UnixMillis();
   NcaEnvelope envelope = OwnEnvelope("/v1/toolkit/job/status");
   ExecutionId id((*body)["job_id"].get<std::string>());
-  if (const auto refused = refusals_->Find(id, owner)) {
+  if (const auto refused = refusals_->Find(id, identity.owner)) {
     return SendNca(
         call.reply,
         NcaAnswer(WithResponse(std::move(envelope),
                                NcaJobRecord(id, process_, schema::State::kCancelled, *refused))));
   }
   parts_.service.Find(
-      id, owner,
+      id, identity.owner,
       [reply = call.reply, id, asked_at, envelope = std::move(envelope),
        clock = &parts_.clock](const Result<store::ExecutionRecord>& record) mutable {
         envelope.ran = milliseconds(clock->UnixMillis() - asked_at);
@@ -106,7 +109,7 @@ void NcaDialect::JobStatus(http::Call& call, const OwnerId& owner) {
       });
 }
 
-void NcaDialect::JobsStatus(http::Call& call, const OwnerId& owner) {
+void NcaDialect::JobsStatus(http::Call& call, const KeyIdentity& identity) {
   double since_seconds = kDefaultSinceSeconds;
   if (!call.body.empty() && IsJsonType(call.Header("Content-Type"))) {
     const Result<json> body = schema::ParseJson(call.body);
@@ -119,8 +122,8 @@ void NcaDialect::JobsStatus(http::Call& call, const OwnerId& owner) {
   const std::int64_t asked_at = parts_.clock.UnixMillis();
   const std::int64_t since = Before(asked_at, since_seconds);
   parts_.service.ListChangedSince(
-      owner, "nca", since, options_.max_listed_jobs,
-      [reply = call.reply, asked_at, since, owner,
+      identity.owner, "nca", since, options_.max_listed_jobs,
+      [reply = call.reply, asked_at, since, owner = identity.owner,
        envelope = OwnEnvelope("/v1/toolkit/jobs/status"), refusals = refusals_,
        clock = &parts_.clock](const Result<std::vector<store::ExecutionSummary>>& changed) mutable {
         envelope.ran = milliseconds(clock->UnixMillis() - asked_at);
@@ -138,7 +141,7 @@ void NcaDialect::JobsStatus(http::Call& call, const OwnerId& owner) {
       });
 }
 
-void NcaDialect::TestStorage(http::Call& call, const OwnerId& /*owner*/) {
+void NcaDialect::TestStorage(http::Call& call, const KeyIdentity& /*identity*/) {
   SendNca(call.reply, NcaAnswer(WithError(OwnEnvelope("/v1/toolkit/test"), 500,
                                           "No cloud storage settings provided.")));
 }

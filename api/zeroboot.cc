@@ -288,7 +288,7 @@ void ZerobootDialect::Exec(http::Call& call) {
   Parsed<json> body = ParseBody(call, exec_schema_);
   if (!body) return Send(call.reply, body.error());
   tl::expected<KeyIdentity, Refusal> identity =
-      parts_.admission.Admit(call.fields, call.client_address);
+      parts_.admission.Admit(call.fields, call.client_address, Right::kExecute);
   if (!identity) {
     const Refusal& refusal = identity.error();
     return Send(call.reply, {refusal.status, refusal.message, refusal.headers});
@@ -301,6 +301,8 @@ void ZerobootDialect::Exec(http::Call& call) {
   }
 
   item->execution.owner = identity->owner;
+  item->execution.key_id = identity->key_id;
+  item->execution.client_address = parts_.admission.AddressOf(call.fields, call.client_address);
   item->execution.request_id = call.request_id;
   const ExecutionId id = item->id;
   parts_.service.Submit(std::move(item->execution),
@@ -324,7 +326,7 @@ void ZerobootDialect::Batch(http::Call& call) {
                              {}});
   }
   tl::expected<KeyIdentity, Refusal> identity =
-      parts_.admission.Admit(call.fields, call.client_address);
+      parts_.admission.Admit(call.fields, call.client_address, Right::kExecute);
   if (!identity) {
     const Refusal& refusal = identity.error();
     return Send(call.reply, {refusal.status, refusal.message, refusal.headers});
@@ -354,6 +356,8 @@ void ZerobootDialect::Batch(http::Call& call) {
     }
     ids->push_back(item.id);
     item.execution.owner = identity->owner;
+    item.execution.key_id = identity->key_id;
+    item.execution.client_address = parts_.admission.AddressOf(call.fields, call.client_address);
     item.execution.request_id = call.request_id;
     item.execution.limits.output_bytes = std::min<std::uint64_t>(
         item.execution.limits.output_bytes, options_.max_batch_output_bytes / items.size());

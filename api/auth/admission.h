@@ -1,14 +1,21 @@
-// Admission: who may come in, and how often.
+// Admission: who may come in, to do what, and how often.
 //
 // An ordinary key has a bucket of its own, 100 tokens and 100 more a second. Demo keys share
 // buckets of 10 tokens, 10 more a minute, one for each client address. With authentication off
-// there is no rate limit either. Thread-safe.
+// there is no rate limit either. Keys come in by two sets of rules:
+//
+//   Zeroboot's   `Authorization: Bearer <key>`, spelled exactly so
+//   Exec0's      `x-api-key: <key>`, looked at first; else `Authorization`, its scheme in any case
+//                or left out altogether
+//
+// Thread-safe.
 #pragma once
 
 #include <string>
 
 #include "api/auth/authenticator.h"
 #include "api/auth/client_address.h"
+#include "api/auth/permission.h"
 #include "api/auth/rate_limiter.h"
 #include "api/http/fields.h"
 #include "base/clock.h"
@@ -17,9 +24,11 @@ namespace forkbox::api {
 
 // Why not, in terms every dialect can shape.
 struct Refusal {
-  int status = 401;      // 401 or 429
-  std::string message;   // Zeroboot's words
-  http::Fields headers;  // of a 429: Retry-After and X-RateLimit-*
+  // 401: no good key. 403: a good one that is disabled, or lacks a permission, which the message
+  // names. 429. 503: the store, which alone knows, cannot be asked.
+  int status = 401;
+  std::string message;
+  http::Fields headers;  // of a 429: Retry-After and X-RateLimit-*; of a 503: Retry-After
 };
 
 class Admission {
@@ -35,18 +44,31 @@ class Admission {
   // Both references must outlive it.
   Admission(Options options, const Authenticator& authenticator, const Clock& clock);
 
-  // Takes one token. `fields` are the request's headers, `peer` the address of the TCP peer.
-  tl::expected<KeyIdentity, Refusal> Admit(const http::Fields& fields, std::string_view peer);
+  // By Zeroboot's rules and in its words; takes one token. `fields` are the request's headers,
+  // `peer` the address of the TCP peer.
+  tl::expected<KeyIdentity, Refusal> Admit(const http::Fields& fields, std::string_view peer,
+                                           Right right);
   // The same for dialects whose key stands alone in a header of their own. A request without that
   // header may still have the one of Admit().
   tl::expected<KeyIdentity, Refusal> AdmitByHeader(std::string_view name,
                                                    const http::Fields& fields,
-                                                   std::string_view peer);
+                                                   std::string_view peer, Right right);
+
+  // By Exec0's rules and in its words. Takes no token, except of demo keys for kExecute: for what
+  // store::AcceptTerms limits, with `limits` and `key_id` of the identity.
+  tl::expected<KeyIdentity, Refusal> Identify(const http::Fields& fields, std::string_view peer,
+                                              Right right);
+  // The same and takes a token: for everything else under /api/v1.
+  tl::expected<KeyIdentity, Refusal> IdentifyAndMeter(const http::Fields& fields,
+                                                      std::string_view peer, Right right);
+
+  // Where a request came from, for rows and the audit log.
+  [[nodiscard]] std::string AddressOf(const http::Fields& fields, std::string_view peer) const;
 
   [[nodiscard]] bool enabled() const { return authenticator_.enabled(); }
 
  private:
-  tl::expected<KeyIdentity, Refusal> TakeToken(Result<KeyIdentity> identity,
+  tl::expected<KeyIdentity, Refusal> TakeToken(tl::expected<KeyIdentity, Refusal> identity,
                                                const http::Fields& fields, std::string_view peer);
 
   const Options options_;

@@ -25,34 +25,36 @@ class AdmissionTest : public testing::Test {
 };
 
 TEST_F(AdmissionTest, AnswersInZerobootsWords) {
-  const auto nobody = admission_.Admit({}, "10.0.0.1");
+  const auto nobody = admission_.Admit({}, "10.0.0.1", Right::kExecute);
   ASSERT_FALSE(nobody);
   EXPECT_EQ(nobody.error().status, 401);
   EXPECT_EQ(nobody.error().message, "Missing Authorization header");
   for (const std::string value : {"bearer short", "Basic c2hvcnQ=", "Bearer", "short", ""}) {
-    EXPECT_EQ(admission_.Admit({{"Authorization", value}}, "").error().message,
+    EXPECT_EQ(admission_.Admit({{"Authorization", value}}, "", Right::kExecute).error().message,
               "Missing Authorization header")
         << value;
   }
   for (const std::string key : {"unknown", "", "shor", "short ", "shorts"}) {
-    EXPECT_EQ(admission_.Admit(Bearer(key), "").error().message, "Invalid API key") << key;
+    EXPECT_EQ(admission_.Admit(Bearer(key), "", Right::kExecute).error().message, "Invalid API key")
+        << key;
   }
 }
 
 TEST_F(AdmissionTest, KnowsTheOwnerAndHidesTheKey) {
-  const auto identity = admission_.Admit(Bearer("zb_live_first_1234"), "10.0.0.1");
+  const auto identity = admission_.Admit(Bearer("zb_live_first_1234"), "10.0.0.1", Right::kExecute);
   ASSERT_TRUE(identity);
   EXPECT_EQ(identity->owner.str(), KeyDigest::Of("zb_live_first_1234").Hex().substr(0, 16));
   EXPECT_EQ(identity->label, "zb_l…1234");
   EXPECT_FALSE(identity->is_demo);
-  EXPECT_EQ(admission_.Admit(Bearer("short"), "")->label, "***");
+  EXPECT_EQ(admission_.Admit(Bearer("short"), "", Right::kExecute)->label, "***");
 }
 
 TEST_F(AdmissionTest, AKeyMayComeInAHeaderOfItsOwn) {
   const auto admit = [&](const http::Fields& fields) {
-    return admission_.AdmitByHeader("x-api-key", fields, "10.0.0.1");
+    return admission_.AdmitByHeader("x-api-key", fields, "10.0.0.1", Right::kExecute);
   };
-  EXPECT_EQ(admit({{"X-Api-Key", "short"}})->owner, admission_.Admit(Bearer("short"), "")->owner);
+  EXPECT_EQ(admit({{"X-Api-Key", "short"}})->owner,
+            admission_.Admit(Bearer("short"), "", Right::kExecute)->owner);
   EXPECT_TRUE(admit(Bearer("short")));
   EXPECT_TRUE(admit({{"authorization", "Bearer wrong"}, {"x-api-key", "short"}}));
   for (const http::Fields& fields :
@@ -70,8 +72,9 @@ TEST_F(AdmissionTest, AKeyMayComeInAHeaderOfItsOwn) {
 }
 
 TEST_F(AdmissionTest, AnOrdinaryKeyHasAHundredASecond) {
-  for (int i = 0; i < 100; ++i) ASSERT_TRUE(admission_.Admit(Bearer("short"), "10.0.0.1")) << i;
-  const auto refused = admission_.Admit(Bearer("short"), "10.0.0.2");
+  for (int i = 0; i < 100; ++i)
+    ASSERT_TRUE(admission_.Admit(Bearer("short"), "10.0.0.1", Right::kExecute)) << i;
+  const auto refused = admission_.Admit(Bearer("short"), "10.0.0.2", Right::kExecute);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().status, 429);
   EXPECT_EQ(refused.error().message, "Rate limit exceeded (100 req/s)");
@@ -80,33 +83,35 @@ TEST_F(AdmissionTest, AnOrdinaryKeyHasAHundredASecond) {
   EXPECT_EQ(*http::FindField(refused.error().headers, "X-RateLimit-Remaining"), "0");
   EXPECT_EQ(*http::FindField(refused.error().headers, "X-RateLimit-Reset"),
             std::to_string(clock_.UnixMillis() + 10));
-  EXPECT_TRUE(admission_.Admit(Bearer("zb_live_first_1234"), "10.0.0.1")) << "a bucket of its own";
+  EXPECT_TRUE(admission_.Admit(Bearer("zb_live_first_1234"), "10.0.0.1", Right::kExecute))
+      << "a bucket of its own";
 
   clock_.Advance(milliseconds(20));
-  EXPECT_TRUE(admission_.Admit(Bearer("short"), ""));
-  EXPECT_TRUE(admission_.Admit(Bearer("short"), ""));
-  EXPECT_FALSE(admission_.Admit(Bearer("short"), ""));
+  EXPECT_TRUE(admission_.Admit(Bearer("short"), "", Right::kExecute));
+  EXPECT_TRUE(admission_.Admit(Bearer("short"), "", Right::kExecute));
+  EXPECT_FALSE(admission_.Admit(Bearer("short"), "", Right::kExecute));
 }
 
 TEST_F(AdmissionTest, DemoKeysShareOneBucketForEachAddress) {
   for (int i = 0; i < 10; ++i) {
-    ASSERT_TRUE(admission_.Admit(Bearer(i % 2 == 0 ? "zb_demo_1" : "zb_demo_2"), "10.0.0.1"));
+    ASSERT_TRUE(admission_.Admit(Bearer(i % 2 == 0 ? "zb_demo_1" : "zb_demo_2"), "10.0.0.1",
+                                 Right::kExecute));
   }
-  const auto refused = admission_.Admit(Bearer("zb_demo_2"), "10.0.0.1");
+  const auto refused = admission_.Admit(Bearer("zb_demo_2"), "10.0.0.1", Right::kExecute);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().message, "Rate limit exceeded (10 req/min for demo keys)");
   EXPECT_EQ(*http::FindField(refused.error().headers, "Retry-After"), "6");
-  EXPECT_TRUE(admission_.Admit(Bearer("zb_demo_1"), "10.0.0.2"));
+  EXPECT_TRUE(admission_.Admit(Bearer("zb_demo_1"), "10.0.0.2", Right::kExecute));
   clock_.Advance(seconds(6));
-  EXPECT_TRUE(admission_.Admit(Bearer("zb_demo_1"), "10.0.0.1"));
-  EXPECT_FALSE(admission_.Admit(Bearer("zb_demo_1"), "10.0.0.1"));
+  EXPECT_TRUE(admission_.Admit(Bearer("zb_demo_1"), "10.0.0.1", Right::kExecute));
+  EXPECT_FALSE(admission_.Admit(Bearer("zb_demo_1"), "10.0.0.1", Right::kExecute));
 }
 
 TEST_F(AdmissionTest, WithNoKeysEverybodyComesInUnlimited) {
   const Authenticator off{{}};
   Admission open({}, off, clock_);
-  for (int i = 0; i < 1000; ++i) ASSERT_TRUE(open.Admit({}, "10.0.0.1"));
-  EXPECT_EQ(open.Admit(Bearer("anything"), "")->owner.str(), "");
+  for (int i = 0; i < 1000; ++i) ASSERT_TRUE(open.Admit({}, "10.0.0.1", Right::kExecute));
+  EXPECT_EQ(open.Admit(Bearer("anything"), "", Right::kExecute)->owner.str(), "");
 }
 
 TEST(RateLimiterTest, KeepsABoundedNumberOfBucketsAndForgetsFullOnes) {

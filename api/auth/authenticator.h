@@ -1,23 +1,18 @@
 // Authenticator: whose key this is.
 //
 // Immutable, hence thread-safe. Keys are held and compared as hashes only, each check against
-// every key in constant time.
+// every key in constant time. A key of the file has full access to an account of its own, named
+// like the key after its short hash.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "api/auth/key_file.h"
+#include "api/auth/key_identity.h"
 #include "base/result.h"
-#include "schema/execution.h"
 
 namespace forkbox::api {
-
-struct KeyIdentity {
-  schema::OwnerId owner;  // the key's short hash; "" when keys are off
-  bool is_demo = false;   // the key starts with "zb_demo_"
-  std::string label;  // for logs: first 4 … last 4 of the key, *** if that would be most of it
-};
 
 class Authenticator {
  public:
