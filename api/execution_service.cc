@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "api/call_pool.h"
+#include "api/timer.h"
 #include "base/uuid.h"
 
 namespace forkbox::api {
@@ -19,6 +20,7 @@ namespace {
 
 using schema::ExecutionId;
 using schema::Outcome;
+using std::chrono::milliseconds;
 
 Outcome Ended(schema::Reason reason, std::string message) {
   Outcome outcome;
@@ -31,6 +33,38 @@ Outcome Ended(schema::Reason reason, std::string message) {
 double Milliseconds(std::chrono::microseconds time) {
   return static_cast<double>(time.count()) / 1000.0;
 }
+
+// The errors of OnAnswer for what the store did not take.
+tl::unexpected<Error> RefusedBy(const store::Acceptance& acceptance,
+                                const store::AcceptTerms& terms) {
+  using store::AcceptVerdict;
+  switch (acceptance.verdict) {
+    case AcceptVerdict::kRateLimited:
+      return Fail(ErrorCode::kQueueFull, "too many executions of this key in this minute, limit " +
+                                             std::to_string(terms.per_minute));
+    case AcceptVerdict::kTooManyAtOnce:
+      return Fail(ErrorCode::kQueueFull, "too many executions of this account at once, limit " +
+                                             std::to_string(terms.concurrency));
+    case AcceptVerdict::kQuotaSpent:
+      return Fail(ErrorCode::kQueueFull, "the monthly quota of this account is used up, limit " +
+                                             std::to_string(terms.monthly_quota));
+    case AcceptVerdict::kRepeated:
+      return Fail(ErrorCode::kConflict, "this request was accepted before");
+    case AcceptVerdict::kOtherRequest:
+      return Fail(ErrorCode::kConflict,
+                  "the Idempotency-Key was used before, with another request");
+    case AcceptVerdict::kAccepted:
+      break;
+  }
+  return Fail(ErrorCode::kInternal, "no refusal");
+}
+
+// A program's result may reach its client a moment before the store: whoever then asks for the next
+// one at once is not yet over his limit of executions at a time.
+constexpr milliseconds kSecondThoughts[] = {milliseconds(15), milliseconds(60)};
+
+constexpr milliseconds kFirstAwaitPause{20};
+constexpr milliseconds kLongestAwaitPause{1'000};
 
 std::string QueueFullText(const queue::Depth& depth) {
   return "queue is full: " + std::to_string(depth.waiting) + " executions waiting, limit " +
@@ -52,9 +86,15 @@ class ExecutionService::Core : public std::enable_shared_from_this<Core> {
         reads_(options_.reader_threads, options_.max_waiting_reads),
         housekeeper_([this](const std::stop_token& stop) { KeepHouse(stop); }) {}
 
-  ExecutionId Submit(schema::Execution execution, OnDone on_done);
-  ExecutionId Enqueue(schema::Execution execution, std::uint64_t max_waiting,
-                      OnAccepted on_accepted);
+  ExecutionId Submit(schema::Execution execution, store::AcceptTerms terms, OnAnswer on_answer);
+  ExecutionId Enqueue(schema::Execution execution, store::AcceptTerms terms,
+                      std::uint64_t max_waiting, OnTaken on_taken);
+  AccountRoom::Minute MinuteOf(const schema::KeyId& key) {
+    return room_.MinuteOf(key, clock_.UnixMillis());
+  }
+  void Await(ExecutionId id, std::optional<schema::OwnerId> owner, milliseconds at_most,
+             std::function<bool()> wanted,
+             std::function<void(Result<store::ExecutionRecord>)> done);
   // `read` on a thread of ours, `done` with what it returns.
   template <class T>
   void Ask(std::function<Result<T>(store::ExecutionStore&)> read,
@@ -76,8 +116,12 @@ class ExecutionService::Core : public std::enable_shared_from_this<Core> {
     ExecutionId id;
     schema::OwnerId owner;
     std::string language;
+    AccountRoom::Account account;
+    store::AcceptTerms terms;
+    bool asks = false;  // the store accepts it under terms; else it is merely inserted
     Log log;
-    OnDone on_done;  // taken by whoever settles
+    OnAnswer on_answer;            // taken by whoever settles
+    store::Acceptance acceptance;  // once the store has said so
     bool settled = false;
     std::optional<Outcome> outcome;  // the reply, while the row is not durable yet
     bool durable = false;
@@ -121,13 +165,28 @@ class ExecutionService::Core : public std::enable_shared_from_this<Core> {
   void OnQueueAnswer(const AdmissionPtr& admission, const Result<void>& published);
   void Accept(const AdmissionPtr& admission, Result<void> result, queue::Depth depth);
 
+  // One caller that awaits an execution of somebody else.
+  struct Awaiting;
+  void LookFor(const std::shared_ptr<Awaiting>& awaiting);
+  void EndAwaiting(Awaiting& awaiting, Result<store::ExecutionRecord> record);
+
+  // Whether the store must be asked; an execution without terms is only inserted.
+  static bool Asks(const schema::Execution& execution, const store::AcceptTerms& terms);
+  // Writes the row, under terms if it asks. `taken`: room_ was told that it asks.
+  void Write(const std::shared_ptr<const schema::Execution>& execution,
+             const store::AcceptTerms& terms, bool asks, bool taken,
+             std::function<void(Result<store::Acceptance>)> done);
+  // The row first, then the message. `attempt` counts the second thoughts.
+  void WriteThenPublish(const WaitPtr& wait, const queue::Message& message, std::size_t attempt);
+
   void Publish(const WaitPtr& wait, queue::Message message);
-  void OnInserted(const WaitPtr& wait, const Result<void>& inserted, bool published);
+  void OnWritten(const WaitPtr& wait, const Result<store::Acceptance>& written, bool published);
   void OnReply(const WaitPtr& wait, Outcome outcome);
   void OnPublishRefused(const WaitPtr& wait, Error error);
   // Answers, unless somebody has already. Never with mutex_ held.
   void Settle(const WaitPtr& wait, Result<Outcome> result);
-  void Answer(const Wait& wait, const OnDone& on_done, Result<Outcome> result);
+  void Answer(const Wait& wait, const OnAnswer& on_answer, Result<Outcome> result,
+              const store::Acceptance& account);
   // Makes the row terminal, now or as soon as it exists.
   void FinishRow(const WaitPtr& wait, Outcome outcome);
   void WriteFinish(const ExecutionId& id, Outcome outcome, const Log& log);
@@ -157,17 +216,27 @@ class ExecutionService::Core : public std::enable_shared_from_this<Core> {
   int visitors_ = 0;
   bool closed_ = false;
   std::atomic<bool> store_failing_{false};  // the last insert that was answered failed
+  AccountRoom room_;
   CallPool reads_;
+  Timer timer_;
+  std::size_t awaiting_ = 0;  // guarded by mutex_
   std::jthread housekeeper_;  // last: it uses all of the above
 };
 
-ExecutionId ExecutionService::Core::Submit(schema::Execution execution, OnDone on_done) {
+bool ExecutionService::Core::Asks(const schema::Execution& execution,
+                                  const store::AcceptTerms& terms) {
+  return !execution.key_id.empty() || !execution.idempotency_key.empty() || terms.per_minute != 0 ||
+         terms.concurrency != 0 || terms.monthly_quota != 0;
+}
+
+ExecutionId ExecutionService::Core::Submit(schema::Execution execution, store::AcceptTerms terms,
+                                           OnAnswer on_answer) {
   if (execution.id.empty()) execution.id = ExecutionId(NewUuidV7());
   execution.created_unix_ms = clock_.UnixMillis();
   const ExecutionId id = execution.id;
   const Visit visit(*this);
   if (!visit) {
-    on_done(Fail(ErrorCode::kUnavailable, "the server is shutting down"));
+    on_answer(Fail(ErrorCode::kUnavailable, "the server is shutting down"), {});
     return id;
   }
   Log log = log_.With({{"request_id", execution.request_id},
@@ -180,7 +249,7 @@ ExecutionId ExecutionService::Core::Submit(schema::Execution execution, OnDone o
     Outcome outcome = Ended(schema::Reason::kWallTimeout, "no time was given");
     metrics_.ExecutionFinished(execution.language, outcome);
     log.Info("execution.finished", {{"reason", ToString(outcome.reason)}});
-    on_done(std::move(outcome));
+    on_answer(std::move(outcome), {});
     return id;
   }
 
@@ -188,34 +257,54 @@ ExecutionId ExecutionService::Core::Submit(schema::Execution execution, OnDone o
   if (const auto depth = broker_.GetDepth(execution.priority);
       depth && depth->limit > 0 && depth->waiting >= depth->limit) {
     log.Warn("execution.refused", {{"cause", "queue_full"}, {"depth", depth->waiting}});
-    on_done(Fail(ErrorCode::kQueueFull, QueueFullText(*depth)));
+    on_answer(Fail(ErrorCode::kQueueFull, QueueFullText(*depth)), {});
     return id;
   }
 
+  const bool asks = Asks(execution, terms);
+  const AccountRoom::Account account{execution.owner, execution.key_id};
   execution.reply_to = broker_.ReplyAddress();
   const SteadyTime now = clock_.Now();
   auto wait =
       std::make_shared<Wait>(Wait{.id = id,
                                   .owner = execution.owner,
                                   .language = execution.language,
+                                  .account = account,
+                                  .terms = std::move(terms),
+                                  .asks = asks,
                                   .log = log,
-                                  .on_done = std::move(on_done),
+                                  .on_answer = std::move(on_answer),
+                                  .acceptance = {},
                                   .outcome = {},
                                   .finish_as = {},
                                   .look_at = now + options_.look_interval,
                                   .give_up_at = now + execution.limits.wall + options_.max_wait});
   {
     std::unique_lock lock(mutex_);
-    std::size_t& waits = waits_of_[execution.owner];
+    const auto known = waits_of_.find(execution.owner);
+    const std::size_t waits = known == waits_of_.end() ? 0 : known->second;
+    // A request that may be a repetition of one accepted is never refused unasked.
+    if (asks && execution.idempotency_key.empty()) {
+      if (const auto refusal =
+              room_.CertainRefusal(account, wait->terms, waits, execution.created_unix_ms)) {
+        lock.unlock();
+        const auto error = RefusedBy(*refusal, wait->terms);
+        log.Warn("execution.refused", {{"cause", error.value().message}});
+        wait->on_answer(error, *refusal);
+        return id;
+      }
+    }
     if (options_.max_waits_per_owner != 0 && !execution.owner.empty() &&
         waits >= options_.max_waits_per_owner) {
       lock.unlock();
       log.Warn("execution.refused", {{"cause", "owner_limit"}});
-      wait->on_done(Fail(ErrorCode::kQueueFull, "too many executions of this key at once, limit " +
-                                                    std::to_string(options_.max_waits_per_owner)));
+      wait->on_answer(
+          Fail(ErrorCode::kQueueFull, "too many executions of this key at once, limit " +
+                                          std::to_string(options_.max_waits_per_owner)),
+          {});
       return id;
     }
-    ++waits;
+    ++waits_of_[execution.owner];
     waits_.emplace(id, wait);
     if (asleep_) wake_.notify_all();
   }
@@ -226,30 +315,76 @@ ExecutionId ExecutionService::Core::Submit(schema::Execution execution, OnDone o
   broker_.Expect(id, [core = weak_from_this(), wait](queue::Reply reply) {
     if (const auto self = core.lock()) self->OnReply(wait, std::move(reply.outcome));
   });
+  const bool may_be_known = !execution.idempotency_key.empty();
+  const auto shared = std::make_shared<const schema::Execution>(std::move(execution));
   queue::Message message{.id = id,
-                         .owner = execution.owner,
-                         .lane = execution.priority,
-                         .enqueued_unix_ms = execution.created_unix_ms,
-                         .dispatched_unix_ms = execution.created_unix_ms,
-                         .execution = std::make_shared<const schema::Execution>(execution)};
+                         .owner = shared->owner,
+                         .lane = shared->priority,
+                         .enqueued_unix_ms = shared->created_unix_ms,
+                         .dispatched_unix_ms = shared->created_unix_ms,
+                         .execution = shared};
   // Side by side, unless the store is failing: then messages without rows would only pile up.
-  if (store_failing_) {
-    store_.InsertAsync(std::move(execution),
-                       [core = weak_from_this(), wait, message](const Result<void>& inserted) {
-                         const auto self = core.lock();
-                         if (self == nullptr) return;
-                         self->OnInserted(wait, inserted, /*published=*/false);
-                         if (inserted) self->Publish(wait, message);
-                       });
+  const bool taken = asks && !may_be_known && !store_failing_ &&
+                     room_.TakeIfPlenty(account, wait->terms, shared->created_unix_ms);
+  if (store_failing_ || (asks && !taken)) {
+    WriteThenPublish(wait, message, 0);
   } else {
-    store_.InsertAsync(std::move(execution),
-                       [core = weak_from_this(), wait](const Result<void>& inserted) {
-                         const auto self = core.lock();
-                         if (self != nullptr) self->OnInserted(wait, inserted, /*published=*/true);
-                       });
+    Write(shared, wait->terms, asks, taken,
+          [core = weak_from_this(), wait](const Result<store::Acceptance>& written) {
+            const auto self = core.lock();
+            if (self != nullptr) self->OnWritten(wait, written, /*published=*/true);
+          });
     Publish(wait, std::move(message));
   }
   return id;
+}
+
+void ExecutionService::Core::Write(const std::shared_ptr<const schema::Execution>& execution,
+                                   const store::AcceptTerms& terms, bool asks, bool taken,
+                                   std::function<void(Result<store::Acceptance>)> done) {
+  if (!asks) {
+    store_.InsertAsync(
+        *execution, [id = execution->id, done = std::move(done)](const Result<void>& inserted) {
+          if (!inserted) return done(Fail(inserted.error()));
+          done(store::Acceptance{.verdict = store::AcceptVerdict::kAccepted, .id = id});
+        });
+    return;
+  }
+  store_.AcceptAsync(
+      *execution, terms,
+      [core = weak_from_this(), account = AccountRoom::Account{execution->owner, execution->key_id},
+       taken, done = std::move(done)](Result<store::Acceptance> written) {
+        if (const auto self = core.lock()) {
+          if (written) {
+            self->room_.Saw(account, *written, taken);
+          } else if (taken) {
+            self->room_.Unanswered(account);
+          }
+        }
+        done(std::move(written));
+      });
+}
+
+void ExecutionService::Core::WriteThenPublish(const WaitPtr& wait, const queue::Message& message,
+                                              std::size_t attempt) {
+  Write(
+      message.execution, wait->terms, wait->asks, /*taken=*/false,
+      [core = weak_from_this(), wait, message, attempt](const Result<store::Acceptance>& written) {
+        const auto self = core.lock();
+        if (self == nullptr) return;
+        const bool too_many = written && written->verdict == store::AcceptVerdict::kTooManyAtOnce;
+        if (too_many && attempt < std::size(kSecondThoughts) &&
+            self->timer_.After(kSecondThoughts[attempt], [core, wait, message, attempt] {
+              const auto later = core.lock();
+              if (later != nullptr) later->WriteThenPublish(wait, message, attempt + 1);
+            })) {
+          return;
+        }
+        self->OnWritten(wait, written, /*published=*/false);
+        if (written && written->verdict == store::AcceptVerdict::kAccepted) {
+          self->Publish(wait, message);
+        }
+      });
 }
 
 void ExecutionService::Core::Publish(const WaitPtr& wait, queue::Message message) {
@@ -267,48 +402,63 @@ void ExecutionService::Core::Publish(const WaitPtr& wait, queue::Message message
 // ---- accepted without anybody waiting ----------------------------------------------------------
 
 struct ExecutionService::Core::Admission {
-  Admission(Core& core, schema::Execution accepted, std::uint64_t most, OnAccepted answer)
+  Admission(Core& core, schema::Execution accepted, store::AcceptTerms under, std::uint64_t most,
+            OnTaken answer)
       : visit(core),
         id(accepted.id),
         lane(accepted.priority),
+        asks(Asks(accepted, under)),
+        terms(std::move(under)),
         max_waiting(most),
         log(core.log_.With({{"request_id", accepted.request_id},
                             {"execution_id", accepted.id.str()},
                             {"dialect", accepted.dialect},
                             {"language", accepted.language}})),
-        on_accepted(std::move(answer)),
+        on_taken(std::move(answer)),
         execution(std::make_shared<const schema::Execution>(std::move(accepted))) {}
 
   const Visit visit;  // Close() waits for its end, which store and broker bound
   const ExecutionId id;
   const schema::Priority lane;
+  const bool asks;
+  const store::AcceptTerms terms;
   const std::uint64_t max_waiting;
   const Log log;
-  const OnAccepted on_accepted;
+  const OnTaken on_taken;
   const std::shared_ptr<const schema::Execution> execution;  // shared with the message
   queue::Depth depth;
+  store::Acceptance acceptance;
   bool reserved = false;
 };
 
-ExecutionId ExecutionService::Core::Enqueue(schema::Execution execution, std::uint64_t max_waiting,
-                                            OnAccepted on_accepted) {
+ExecutionId ExecutionService::Core::Enqueue(schema::Execution execution, store::AcceptTerms terms,
+                                            std::uint64_t max_waiting, OnTaken on_taken) {
   if (execution.id.empty()) execution.id = ExecutionId(NewUuidV7());
   execution.created_unix_ms = clock_.UnixMillis();
   const ExecutionId id = execution.id;
   // Shared by the callbacks of store and broker, one after the other.
-  const auto admission =
-      std::make_shared<Admission>(*this, std::move(execution), max_waiting, std::move(on_accepted));
+  const auto admission = std::make_shared<Admission>(*this, std::move(execution), std::move(terms),
+                                                     max_waiting, std::move(on_taken));
   if (!admission->visit) {
-    admission->on_accepted(Fail(ErrorCode::kUnavailable, "the server is shutting down"), {});
+    admission->on_taken(Fail(ErrorCode::kUnavailable, "the server is shutting down"), {}, {});
     return id;
+  }
+  const schema::Execution& asked = *admission->execution;
+  if (admission->asks && asked.idempotency_key.empty()) {
+    if (const auto refusal = room_.CertainRefusal({asked.owner, asked.key_id}, admission->terms, 0,
+                                                  asked.created_unix_ms)) {
+      admission->acceptance = *refusal;
+      Accept(admission, RefusedBy(*refusal, admission->terms), {});
+      return id;
+    }
   }
   broker_.FreshDepth(
       admission->lane, [self = shared_from_this(), admission](const Result<queue::Depth>& depth) {
         if (!self->Reserve(depth, admission)) {
           admission->log.Warn("execution.refused",
                               {{"cause", "queue_full"}, {"depth", admission->depth.waiting}});
-          return admission->on_accepted(
-              Fail(ErrorCode::kQueueFull, QueueFullText(admission->depth)), admission->depth);
+          return admission->on_taken(Fail(ErrorCode::kQueueFull, QueueFullText(admission->depth)),
+                                     admission->depth, {});
         }
         self->InsertThenPublish(admission);
       });
@@ -335,20 +485,24 @@ bool ExecutionService::Core::Reserve(const Result<queue::Depth>& fresh,
 }
 
 void ExecutionService::Core::InsertThenPublish(const AdmissionPtr& admission) {
-  store_.InsertAsync(*admission->execution,
-                     [self = shared_from_this(), admission](const Result<void>& inserted) {
-                       if (!inserted) return self->Accept(admission, Fail(inserted.error()), {});
-                       const schema::Execution& execution = *admission->execution;
-                       self->broker_.PublishAsync({.id = execution.id,
-                                                   .owner = execution.owner,
-                                                   .lane = execution.priority,
-                                                   .enqueued_unix_ms = execution.created_unix_ms,
-                                                   .dispatched_unix_ms = execution.created_unix_ms,
-                                                   .execution = admission->execution},
-                                                  [self, admission](const Result<void>& published) {
-                                                    self->OnQueueAnswer(admission, published);
-                                                  });
-                     });
+  Write(admission->execution, admission->terms, admission->asks, /*taken=*/false,
+        [self = shared_from_this(), admission](const Result<store::Acceptance>& written) {
+          if (!written) return self->Accept(admission, Fail(written.error()), {});
+          admission->acceptance = *written;
+          if (written->verdict != store::AcceptVerdict::kAccepted) {
+            return self->Accept(admission, RefusedBy(*written, admission->terms), admission->depth);
+          }
+          const schema::Execution& execution = *admission->execution;
+          self->broker_.PublishAsync({.id = execution.id,
+                                      .owner = execution.owner,
+                                      .lane = execution.priority,
+                                      .enqueued_unix_ms = execution.created_unix_ms,
+                                      .dispatched_unix_ms = execution.created_unix_ms,
+                                      .execution = admission->execution},
+                                     [self, admission](const Result<void>& published) {
+                                       self->OnQueueAnswer(admission, published);
+                                     });
+        });
 }
 
 void ExecutionService::Core::OnQueueAnswer(const AdmissionPtr& admission,
@@ -396,7 +550,7 @@ void ExecutionService::Core::Accept(const AdmissionPtr& admission, Result<void> 
     admission->log.Warn("execution.not_accepted", {{"code", ToString(result.error().code)},
                                                    {"error", result.error().message}});
   }
-  admission->on_accepted(std::move(result), depth);
+  admission->on_taken(std::move(result), depth, admission->acceptance);
 }
 
 // ---- questions to the store ---------------------------------------------------------------------
@@ -417,25 +571,88 @@ void ExecutionService::Core::Ask(std::function<Result<T>(store::ExecutionStore&)
   if (!posted) (*answer)(Fail(ErrorCode::kUnavailable, "too many questions to the store wait"));
 }
 
-void ExecutionService::Core::OnInserted(const WaitPtr& wait, const Result<void>& inserted,
-                                        bool published) {
-  store_failing_ = !inserted && inserted.error().code != ErrorCode::kConflict;
+// ---- awaiting what somebody else submitted
+// --------------------------------------------------------
+
+struct ExecutionService::Core::Awaiting {
+  ExecutionId id;
+  std::optional<schema::OwnerId> owner;
+  std::chrono::steady_clock::time_point until;
+  milliseconds pause = kFirstAwaitPause;
+  std::function<bool()> wanted;
+  std::function<void(Result<store::ExecutionRecord>)> done;
+};
+
+void ExecutionService::Core::Await(ExecutionId id, std::optional<schema::OwnerId> owner,
+                                   milliseconds at_most, std::function<bool()> wanted,
+                                   std::function<void(Result<store::ExecutionRecord>)> done) {
+  const auto awaiting =
+      std::make_shared<Awaiting>(Awaiting{.id = std::move(id),
+                                          .owner = std::move(owner),
+                                          .until = std::chrono::steady_clock::now() + at_most,
+                                          .wanted = std::move(wanted),
+                                          .done = std::move(done)});
+  {
+    std::unique_lock lock(mutex_);
+    if (awaiting_ >= options_.max_awaits) {
+      lock.unlock();
+      return awaiting->done(Fail(ErrorCode::kUnavailable, "too many callers await an execution"));
+    }
+    ++awaiting_;
+  }
+  LookFor(awaiting);
+}
+
+void ExecutionService::Core::LookFor(const std::shared_ptr<Awaiting>& awaiting) {
+  Ask<store::ExecutionRecord>(
+      [awaiting](store::ExecutionStore& store) { return store.Get(awaiting->id, awaiting->owner); },
+      [core = weak_from_this(), awaiting](Result<store::ExecutionRecord> record) {
+        const auto self = core.lock();
+        if (self == nullptr) return awaiting->done(std::move(record));
+        const bool over = !record || record->outcome || !awaiting->wanted() ||
+                          std::chrono::steady_clock::now() >= awaiting->until;
+        if (over) return self->EndAwaiting(*awaiting, std::move(record));
+        const milliseconds pause = awaiting->pause;
+        awaiting->pause = std::min(kLongestAwaitPause, pause * 3 / 2);
+        const bool later = self->timer_.After(pause, [core, awaiting] {
+          if (const auto again = core.lock()) again->LookFor(awaiting);
+        });
+        if (!later) self->EndAwaiting(*awaiting, std::move(record));
+      });
+}
+
+void ExecutionService::Core::EndAwaiting(Awaiting& awaiting,
+                                         Result<store::ExecutionRecord> record) {
+  {
+    const std::lock_guard lock(mutex_);
+    --awaiting_;
+  }
+  awaiting.done(std::move(record));
+}
+
+// ---- somebody waits -----------------------------------------------------------------------------
+
+void ExecutionService::Core::OnWritten(const WaitPtr& wait,
+                                       const Result<store::Acceptance>& written, bool published) {
+  store_failing_ = !written && written.error().code != ErrorCode::kConflict;
   const Visit visit(*this);
   if (!visit) return;
+  const bool durable = written && written->verdict == store::AcceptVerdict::kAccepted;
   std::optional<Outcome> finish_as;
   std::optional<Outcome> outcome;
   {
     const std::lock_guard lock(mutex_);
     wait->insert_over = true;
-    wait->durable = inserted.has_value();
+    wait->durable = durable;
+    if (written) wait->acceptance = *written;
     finish_as = std::exchange(wait->finish_as, std::nullopt);
     outcome = std::exchange(wait->outcome, std::nullopt);
   }
-  if (!inserted) {
+  if (!durable) {
     // Not accepted then; but the message is on its way and must not run on for nobody.
     if (published) (void)broker_.Cancel(wait->id);
-    Settle(wait, Fail(inserted.error()));
-    return;
+    if (written) return Settle(wait, RefusedBy(*written, wait->terms));
+    return Settle(wait, Fail(written.error()));
   }
   if (finish_as) WriteFinish(wait->id, *std::move(finish_as), wait->log);
   if (outcome) Settle(wait, *std::move(outcome));
@@ -482,29 +699,31 @@ void ExecutionService::Core::Cancel(const ExecutionId& id) {
 }
 
 void ExecutionService::Core::Settle(const WaitPtr& wait, Result<Outcome> result) {
-  OnDone on_done;
+  OnAnswer on_answer;
+  store::Acceptance account;
   {
     const std::lock_guard lock(mutex_);
     if (std::exchange(wait->settled, true)) return;
-    on_done = std::move(wait->on_done);
+    account = wait->acceptance;
+    on_answer = std::move(wait->on_answer);
     waits_.erase(wait->id);
     if (const auto of = waits_of_.find(wait->owner); --of->second == 0) waits_of_.erase(of);
     if (result &&
         result->stdout_text.size() + result->stderr_text.size() > options_.inline_output_bytes) {
-      auto task = [this, wait, on_done = std::move(on_done),
+      auto task = [this, wait, account, on_answer = std::move(on_answer),
                    held = std::make_shared<Result<Outcome>>(std::move(result))] {
-        Answer(*wait, on_done, std::move(*held));
+        Answer(*wait, on_answer, std::move(*held), account);
       };
       tasks_.push_back(std::move(task));
       wake_.notify_all();
     }
   }
   broker_.Forget(wait->id);
-  if (on_done) Answer(*wait, on_done, std::move(result));
+  if (on_answer) Answer(*wait, on_answer, std::move(result), account);
 }
 
-void ExecutionService::Core::Answer(const Wait& wait, const OnDone& on_done,
-                                    Result<Outcome> result) {
+void ExecutionService::Core::Answer(const Wait& wait, const OnAnswer& on_answer,
+                                    Result<Outcome> result, const store::Acceptance& account) {
   if (result) {
     metrics_.ExecutionFinished(wait.language, *result);
     const schema::Timings& t = result->timings;
@@ -517,10 +736,16 @@ void ExecutionService::Core::Answer(const Wait& wait, const OnDone& on_done,
                                          {"total_ms", Milliseconds(t.total)}});
   } else {
     metrics_.ExecutionFailed();
-    wait.log.Error("execution.failed",
-                   {{"code", ToString(result.error().code)}, {"error", result.error().message}});
+    const Error& error = result.error();
+    const bool refused = error.code == ErrorCode::kQueueFull || error.code == ErrorCode::kConflict;
+    if (refused) {
+      wait.log.Warn("execution.refused", {{"cause", error.message}});
+    } else {
+      wait.log.Error("execution.failed",
+                     {{"code", ToString(error.code)}, {"error", error.message}});
+    }
   }
-  on_done(std::move(result));
+  on_answer(std::move(result), account);
 }
 
 void ExecutionService::Core::FinishRow(const WaitPtr& wait, Outcome outcome) {
@@ -604,6 +829,7 @@ void ExecutionService::Core::Close() {
     std::unique_lock lock(mutex_);
     closed_ = true;
     lock.unlock();
+    timer_.Close();
     reads_.Close();
     lock.lock();
     left_.wait(lock, [this] { return visitors_ == 0; });
@@ -627,11 +853,50 @@ ExecutionService::~ExecutionService() { core_->Close(); }
 void ExecutionService::Close() { core_->Close(); }
 
 ExecutionId ExecutionService::Submit(schema::Execution execution, OnDone on_done) {
-  return core_->Submit(std::move(execution), std::move(on_done));
+  return Submit(
+      std::move(execution), {},
+      [on_done = std::move(on_done)](Result<schema::Outcome> outcome, const store::Acceptance&) {
+        on_done(std::move(outcome));
+      });
+}
+ExecutionId ExecutionService::Submit(schema::Execution execution, store::AcceptTerms terms,
+                                     OnAnswer on_answer) {
+  return core_->Submit(std::move(execution), std::move(terms), std::move(on_answer));
 }
 ExecutionId ExecutionService::Enqueue(schema::Execution execution, std::uint64_t max_waiting,
                                       OnAccepted on_accepted) {
-  return core_->Enqueue(std::move(execution), max_waiting, std::move(on_accepted));
+  return Enqueue(std::move(execution), {}, max_waiting,
+                 [on_accepted = std::move(on_accepted)](Result<void> accepted, queue::Depth depth,
+                                                        const store::Acceptance&) {
+                   on_accepted(std::move(accepted), depth);
+                 });
+}
+ExecutionId ExecutionService::Enqueue(schema::Execution execution, store::AcceptTerms terms,
+                                      std::uint64_t max_waiting, OnTaken on_taken) {
+  return core_->Enqueue(std::move(execution), std::move(terms), max_waiting, std::move(on_taken));
+}
+AccountRoom::Minute ExecutionService::MinuteOf(const schema::KeyId& key) {
+  return core_->MinuteOf(key);
+}
+void ExecutionService::Await(ExecutionId id, std::optional<schema::OwnerId> owner,
+                             std::chrono::milliseconds at_most, std::function<bool()> wanted,
+                             std::function<void(Result<store::ExecutionRecord>)> done) {
+  core_->Await(std::move(id), std::move(owner), at_most, std::move(wanted), std::move(done));
+}
+void ExecutionService::ListHistory(store::HistoryQuery query, std::uint64_t count_at_most,
+                                   std::function<void(Result<History>)> shape) {
+  core_->Ask<History>(
+      [query = std::move(query), count_at_most](store::ExecutionStore& store) -> Result<History> {
+        Result<store::HistoryPage> page = store.ListHistory(query);
+        if (!page) return Fail(page.error());
+        store::HistoryQuery all = query;
+        all.before = {};
+        all.offset = 0;
+        const Result<std::uint64_t> total = store.CountHistory(all, count_at_most);
+        if (!total) return Fail(total.error());
+        return History{*std::move(page), *total};
+      },
+      std::move(shape));
 }
 void ExecutionService::Find(ExecutionId id, std::optional<schema::OwnerId> owner,
                             std::function<void(Result<store::ExecutionRecord>)> done) {

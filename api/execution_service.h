@@ -5,6 +5,11 @@
 // the row goes to the store and the message to the queue side by side; the answer is given when the
 // outcome is in *and* the row is durable, whichever comes later.
 //
+// What an account may do at most is decided by the store, in the transaction that writes the row.
+// While the account has plenty of room (AccountRoom) row and message still go side by side, and a
+// run that the store refuses after all is stopped; else the store is asked first. The nameless
+// owner has no terms, so nothing of this concerns him.
+//
 // For one that nobody waits for: the row first, then the message; accepted once the queue has it.
 // A full queue refuses it and takes the row back. A queue that is away does not: the row is the
 // promise, and the sweep of a runner dispatches it later.
@@ -21,6 +26,7 @@
 #include <string>
 #include <vector>
 
+#include "api/account_room.h"
 #include "api/metrics.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -50,6 +56,8 @@ class ExecutionService {
     // How many executions one owner may wait for at once in this process; the nameless owner, who
     // is everybody when authentication is off, has no such limit. 0 is none.
     std::size_t max_waits_per_owner = 500;
+    // How many callers may await an execution that somebody else asked for.
+    std::size_t max_awaits = 500;
   };
 
   // Called exactly once for each Submit, from any thread, possibly before Submit returns: it must
@@ -68,6 +76,14 @@ class ExecutionService {
   // execution with no time at all (wall limit 0) has timed out before anything is done with it.
   schema::ExecutionId Submit(schema::Execution execution, OnDone on_done);
 
+  // The same under terms, which say what the account may do. What the store said of the account is
+  // handed back with every answer: its ends of minute and month are 0 when it was not asked. Beyond
+  // the errors of OnDone, by `verdict`: kQueueFull for a limit of the account; kConflict for
+  // kRepeated, where `id` is the execution to Await() instead, and for kOtherRequest.
+  using OnAnswer = std::function<void(Result<schema::Outcome>, const store::Acceptance& account)>;
+  schema::ExecutionId Submit(schema::Execution execution, store::AcceptTerms terms,
+                             OnAnswer on_answer);
+
   // Called exactly once for each Enqueue, as OnDone is. Success: the row is durable, it will run.
   // The depth is that of its lane right afterwards, or what it was when it was kQueueFull; zeros
   // when nobody could tell.
@@ -78,6 +94,21 @@ class ExecutionService {
   schema::ExecutionId Enqueue(schema::Execution execution, std::uint64_t max_waiting,
                               OnAccepted on_accepted);
 
+  // The same under terms, as with Submit().
+  using OnTaken = std::function<void(Result<void>, queue::Depth, const store::Acceptance& account)>;
+  schema::ExecutionId Enqueue(schema::Execution execution, store::AcceptTerms terms,
+                              std::uint64_t max_waiting, OnTaken on_taken);
+
+  // What the key has used of the current minute, as far as this process knows.
+  AccountRoom::Minute MinuteOf(const schema::KeyId& key);
+
+  // The record of an execution once it is terminal, or as it is after `at_most`, or when `wanted`
+  // says no: looks into the store again and again. For whoever did not submit it himself. Errors as
+  // for Find(); kUnavailable, too, when too many await.
+  void Await(schema::ExecutionId id, std::optional<schema::OwnerId> owner,
+             std::chrono::milliseconds at_most, std::function<bool()> wanted,
+             std::function<void(Result<store::ExecutionRecord>)> done);
+
   // What the store knows, asked on threads of ours. `done` is called once, as OnDone is.
   // kUnavailable, too, when too many such questions wait.
   void Find(schema::ExecutionId id, std::optional<schema::OwnerId> owner,
@@ -85,6 +116,14 @@ class ExecutionService {
   void ListChangedSince(schema::OwnerId owner, std::string dialect, std::int64_t since_unix_ms,
                         std::size_t limit,
                         std::function<void(Result<std::vector<store::ExecutionSummary>>)> done);
+  // A page, and how many there are in all, counted up to `count_at_most`. `shape` is called with
+  // them on a thread of ours: a page may take its time to become a document.
+  struct History {
+    store::HistoryPage page;
+    std::uint64_t total = 0;
+  };
+  void ListHistory(store::HistoryQuery query, std::uint64_t count_at_most,
+                   std::function<void(Result<History>)> shape);
   void FreshDepth(schema::Priority lane, std::function<void(Result<queue::Depth>)> done);
 
   // Nobody waits any more: ends the execution wherever it is, and answers kCancelled. Nothing
