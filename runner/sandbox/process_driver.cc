@@ -46,6 +46,13 @@ std::string Absolute(const std::string& path, const std::string& folder) {
 
 std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
 
+std::string WhyNot(const std::string& what, const schema::Outcome& outcome) {
+  std::string reason = what + ": " + std::string(schema::ToString(outcome.reason));
+  if (!outcome.message.empty()) reason += ", " + outcome.message;
+  if (!outcome.stderr_text.empty()) reason += ", " + FirstLine(outcome.stderr_text);
+  return reason;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<ProcessDriver>> ProcessDriver::Start(ProcessDriverOptions options) {
@@ -67,6 +74,8 @@ Result<std::unique_ptr<ProcessDriver>> ProcessDriver::Start(ProcessDriverOptions
     language.status.aliases = manifest.aliases;
     language.status.file_name = manifest.file_name;
     language.status.default_limits = manifest.limits;
+    language.status.execution_model = manifest.execution_model();
+    language.status.extensions = manifest.extensions;
     language.template_index = kExecTemplate;
     language.plan.language = manifest.id;
     language.plan.file_name = manifest.file_name;
@@ -77,6 +86,14 @@ Result<std::unique_ptr<ProcessDriver>> ProcessDriver::Start(ProcessDriverOptions
       if (std::filesystem::exists(binds.back().source)) continue;
       language.installed = false;
       language.status.reason = "not installed: " + binds.back().source + " is missing";
+    }
+    for (const languages::Requirement& needed : manifest.requirements) {
+      const std::string path = Absolute(needed.path, chosen.runtime_dir);
+      if (!language.installed || std::filesystem::exists(path)) continue;
+      language.installed = false;
+      language.status.reason =
+          "not installed: " +
+          (needed.package.empty() ? path + " is missing" : "apt-get install " + needed.package);
     }
     if (!language.installed) {
       language.manifest = std::move(manifest);
@@ -98,16 +115,45 @@ Result<std::unique_ptr<ProcessDriver>> ProcessDriver::Start(ProcessDriverOptions
     } else {
       language.plan.command = manifest.run_command;
     }
-    for (std::string& word : language.plan.command) {
-      if (word == "{file}") word = manifest.file_name;
+    if (manifest.compile) {
+      language.compile_plan = language.plan;
+      language.compile_plan.command = manifest.compile->command;
+      language.compile_plan.extensions = manifest.extensions;
+      language.compile_plan.artefacts = manifest.compile->artefacts;
+      language.compile_plan.env = CommonEnvironment();
+      for (const auto& [name, value] : manifest.compile->env) {
+        language.compile_plan.env[name] = value;
+      }
+      language.plan.file_name.clear();  // what was compiled is no longer needed
     }
     language.manifest = std::move(manifest);
     driver->languages_.push_back(std::move(language));
+  }
+  for (Language& language : driver->languages_) {
+    if (!language.manifest.runs_as.empty()) driver->RunAsTheOther(&language);
   }
   auto client = ForkserverClient::Start(chosen.forkserver_path, std::move(config));
   if (!client) return Fail(client.error());
   driver->client_ = std::move(*client);
   return driver;
+}
+
+// LoadManifests() has seen to it that there is such a language and that it is not compiled itself.
+void ProcessDriver::RunAsTheOther(Language* language) {
+  for (const Language& other : languages_) {
+    if (other.manifest.id != language->manifest.runs_as) continue;
+    language->template_index = other.template_index;
+    language->variants = other.variants;
+    const std::map<std::string, std::string> own_env = language->manifest.env;
+    language->plan = other.plan;
+    language->plan.language = language->manifest.id;
+    for (const auto& [name, value] : own_env) language->plan.env[name] = value;
+    // Before Open() has examined it, a language that is not ready has no reason yet.
+    if (language->installed && !other.status.ready && !other.status.reason.empty()) {
+      language->installed = false;
+      language->status.reason = other.status.name + " is not available: " + other.status.reason;
+    }
+  }
 }
 
 ProcessDriver::~ProcessDriver() {
@@ -122,6 +168,12 @@ ProcessDriver::~ProcessDriver() {
 Result<void> ProcessDriver::Open(Deadline deadline) {
   if (auto connected = client_->Connect(deadline); !connected) return connected;
   for (Language& language : languages_) {
+    if (language.installed && language.manifest.runs_as.empty()) Examine(&language);
+  }
+  // These take over what the others have turned out to be.
+  for (Language& language : languages_) {
+    if (language.manifest.runs_as.empty()) continue;
+    RunAsTheOther(&language);
     if (language.installed) Examine(&language);
   }
   const bool any = std::any_of(languages_.begin(), languages_.end(),
@@ -153,7 +205,7 @@ void ProcessDriver::Examine(Language* language) {
   const auto patience = steady_clock::now() + seconds(30);
   LanguageStatus& status = language->status;
   client_->WaitForTemplate(kExecTemplate, patience);
-  if (language->template_index != kExecTemplate) {
+  if (language->template_index != kExecTemplate && language->manifest.runs_as.empty()) {
     client_->WaitForTemplate(language->template_index, patience);
     const auto state = client_->StateOf(language->template_index);
     if (!state.ready) FallBackToCold(language, state.known ? state.reason : "slow to start");
@@ -178,14 +230,15 @@ void ProcessDriver::Examine(Language* language) {
   const std::string& said = version.stdout_text.empty() ? version.stderr_text : version.stdout_text;
   if (version.state == schema::State::kCompleted) status.version = FirstLine(said);
 
-  const schema::Outcome smoke =
-      run(language->template_index, language->plan, language->manifest.smoke_code);
-  status.ready = smoke.state == schema::State::kCompleted &&
-                 smoke.stdout_text == language->manifest.smoke_stdout;
-  if (!status.ready) {
-    status.reason = "smoke program: " + std::string(schema::ToString(smoke.reason));
-    if (!smoke.message.empty()) status.reason += ", " + smoke.message;
-    if (!smoke.stderr_text.empty()) status.reason += ", " + FirstLine(smoke.stderr_text);
+  if (language->manifest.compile) {
+    status.ready = version.state == schema::State::kCompleted;
+    if (!status.ready) status.reason = WhyNot("version command", version);
+  } else {
+    const schema::Outcome smoke =
+        run(language->template_index, language->plan, language->manifest.smoke_code);
+    status.ready = smoke.state == schema::State::kCompleted &&
+                   smoke.stdout_text == language->manifest.smoke_stdout;
+    if (!status.ready) status.reason = WhyNot("smoke program", smoke);
   }
   options_.log.Info("language.examined", {{"language", status.id},
                                           {"ready", status.ready},
@@ -254,16 +307,41 @@ Result<std::unique_ptr<Sandbox>> ProcessDriver::ForkFor(const std::string& langu
     return Fail(ErrorCode::kInvalidArgument, NoSuchEntry(found->status.id, entry));
   }
   const auto start = steady_clock::now();
-  const std::size_t template_index = ChooseTemplate(*found, code);
-  auto fork = TakePooled(KeyOf(template_index, limits));
-  if (!fork) {
-    auto fresh = client_->Fork(template_index, limits, start + seconds(10));
-    if (!fresh) return Fail(fresh.error());
-    fork = std::move(*fresh);
-  }
+  auto fork = Take(ChooseTemplate(*found, code), limits);
+  if (!fork) return Fail(fork.error());
   const auto took =
       std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - start);
   auto sandbox = std::make_unique<ProcessSandbox>(std::move(*fork), found->plan, limits, took);
+  if (!sandbox->CanBeCancelled()) {
+    return Fail(ErrorCode::kUnavailable, "descriptors ran out (RLIMIT_NOFILE)");
+  }
+  return sandbox;
+}
+
+Result<ReadyFork> ProcessDriver::Take(std::size_t template_index, const schema::Limits& limits) {
+  auto pooled = TakePooled(KeyOf(template_index, limits));
+  if (pooled) return std::move(*pooled);
+  return client_->Fork(template_index, limits, steady_clock::now() + seconds(10));
+}
+
+const languages::Manifest* ProcessDriver::ManifestOf(const std::string& language) const {
+  const Language* found = Find(language);
+  return found == nullptr ? nullptr : &found->manifest;
+}
+
+Result<std::unique_ptr<ProcessSandbox>> ProcessDriver::ForkCompile(const std::string& language) {
+  const Language* found = Find(language);
+  if (found == nullptr || found->compile_plan.command.empty()) {
+    return Fail(ErrorCode::kInvalidArgument, language + " has no compile command");
+  }
+  if (!found->status.ready) {
+    return Fail(ErrorCode::kUnavailable, language + " is not available: " + found->status.reason);
+  }
+  const schema::Limits& limits = found->manifest.compile->limits;
+  auto fork = Take(kExecTemplate, limits);
+  if (!fork) return Fail(fork.error());
+  auto sandbox = std::make_unique<ProcessSandbox>(std::move(*fork), found->compile_plan, limits,
+                                                  std::chrono::microseconds(0));
   if (!sandbox->CanBeCancelled()) {
     return Fail(ErrorCode::kUnavailable, "descriptors ran out (RLIMIT_NOFILE)");
   }
@@ -278,6 +356,10 @@ void ProcessDriver::KeepPoolsFull() {
     wanted.emplace(KeyOf(language.template_index, limits), limits);
     for (const Language::Variant& variant : language.variants) {
       wanted.emplace(KeyOf(variant.template_index, limits), limits);
+    }
+    if (!language.compile_plan.command.empty()) {
+      const schema::Limits& compile = language.manifest.compile->limits;
+      wanted.emplace(KeyOf(kExecTemplate, compile), compile);
     }
   }
   std::unique_lock lock(mutex_);

@@ -38,17 +38,23 @@ class ProcessDriver final : public Driver {
   static Result<std::unique_ptr<ProcessDriver>> Start(ProcessDriverOptions options);
   ~ProcessDriver() override;
 
-  // Waits for the templates and runs every language's smoke program and version command. Languages
-  // that fail are reported by Languages(); an Error means that no sandbox can be made at all.
+  // Waits for the templates and runs every language's smoke program and version command; of a
+  // language that is compiled the latter only, since its programs take a compiler (CompilingDriver)
+  // to run. Languages that fail are reported by Languages(); an Error means that no sandbox can be
+  // made at all.
   Result<void> Open(Deadline deadline);
 
   Result<std::unique_ptr<Sandbox>> Fork(const std::string& language,
                                         const schema::Limits& limits) override;
   Result<std::unique_ptr<Sandbox>> ForkFor(const std::string& language,
-                                           const schema::Limits& limits,
-                                           std::string_view code,
+                                           const schema::Limits& limits, std::string_view code,
                                            schema::EntryKind entry) override;
   using Driver::ForkFor;
+  // A fork for the compile step of a language whose manifest has a command for it, under the limits
+  // of that step: for its Compile(). Errors as of Fork().
+  Result<std::unique_ptr<ProcessSandbox>> ForkCompile(const std::string& language);
+  // nullptr for a language that Languages() does not name. Valid as long as the driver.
+  [[nodiscard]] const languages::Manifest* ManifestOf(const std::string& language) const;
   [[nodiscard]] std::vector<LanguageStatus> Languages() const override;
   [[nodiscard]] DriverStats Stats() const override;
   [[nodiscard]] std::vector<std::string> MissingProtections() const override;
@@ -76,6 +82,7 @@ class ProcessDriver final : public Driver {
     LanguageStatus status;
     std::size_t template_index = 0;
     RunPlan plan;
+    RunPlan compile_plan;  // without a command where the manifest has none
     struct Variant {
       std::vector<std::string> mentions;
       std::size_t template_index = 0;
@@ -88,6 +95,8 @@ class ProcessDriver final : public Driver {
   static PoolKey KeyOf(std::size_t template_index, const schema::Limits& limits);
   void FallBackToCold(Language* language, const std::string& reason);
   void Examine(Language* language);
+  void RunAsTheOther(Language* language);
+  Result<ReadyFork> Take(std::size_t template_index, const schema::Limits& limits);
   std::size_t ChooseTemplate(const Language& language, std::string_view code) const;
   std::optional<ReadyFork> TakePooled(const PoolKey& key);
   void KeepPoolsFull();

@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "runner/sandbox/answer.h"
+#include "runner/sandbox/artefact_bounds.h"
 #include "runner/sandbox/protocol.h"
 #include "runner/sandbox/template/job_wire.h"
 #include "runner/sandbox/wire.h"
@@ -36,6 +37,14 @@ constexpr milliseconds kBurialTime{5000};
 // A pipe holds 64 KiB unless it was made larger. What is left after this many reads is read once
 // nobody can write any more.
 constexpr int kMaxLastReads = 16;
+
+constexpr std::string_view kHeapPlaceholder = "{heap_mb}";
+
+// What a runtime may take for its heap: it needs about a quarter of a small limit for itself (code,
+// classes, stacks), and a heap that ends before the limit does is an error that programs can read.
+std::uint64_t HeapMegabytes(const schema::Limits& limits) {
+  return std::max<std::uint64_t>(8, (limits.memory_bytes >> 20) * 5 / 8);
+}
 
 microseconds Since(steady_clock::time_point start) {
   return std::chrono::duration_cast<microseconds>(steady_clock::now() - start);
@@ -149,14 +158,14 @@ class Running {
  public:
   // `answer`: our end of the channel, to be read; invalid for programs that have nothing to answer.
   Running(ReadyFork* fork, const schema::Limits& limits, int cancel_fd, std::string frame,
-          UniqueFd answer, std::string stdin_data, const EventSink& sink)
+          UniqueFd answer, std::size_t answer_bytes, std::string stdin_data, const EventSink& sink)
       : limits_(limits),
         cancel_fd_(cancel_fd),
         status_(fork->status.get()),
         cpu_fd_(fork->cpu_usage.get()),
         out_(std::move(fork->stdout_pipe), limits.output_bytes, schema::EventKind::kStdout, sink),
         err_(std::move(fork->stderr_pipe), limits.output_bytes, schema::EventKind::kStderr, sink),
-        answer_(std::move(answer), kMaxAnswerBytes, schema::EventKind::kValue, no_sink_),
+        answer_(std::move(answer), answer_bytes, schema::EventKind::kValue, no_sink_),
         job_(std::move(fork->channel), std::move(frame)),
         stdin_(std::move(fork->stdin_pipe), std::move(stdin_data)),
         cpu_before_(CpuUsed(cpu_fd_)) {}
@@ -310,33 +319,93 @@ std::string NoSuchEntry(const std::string& language, schema::EntryKind entry) {
   return language + " has no " + std::string(schema::ToString(entry)) + " entry here";
 }
 
+std::vector<std::string> CommandOf(const RunPlan& plan, const schema::Source& source,
+                                   const schema::Limits& limits) {
+  std::vector<std::string> command;
+  // A name that looks like an option or a list of options is not to be taken for one.
+  const auto add_path = [&](const std::string& path) {
+    const bool plain = path.empty() || (path[0] != '-' && path[0] != '@');
+    command.push_back(plain ? path : "./" + path);
+  };
+  for (const std::string& word : plan.command) {
+    if (word == "{file}") {
+      command.push_back(plan.file_name);
+    } else if (word == "{sources}") {
+      command.push_back(plan.file_name);
+      for (const schema::SourceFile& file : source.files) {
+        const bool taken = std::any_of(
+            plan.extensions.begin(), plan.extensions.end(),
+            [&](const std::string& extension) { return file.path.ends_with(extension); });
+        if (taken && file.path != plan.file_name) add_path(file.path);
+      }
+    } else if (const std::size_t at = word.find(kHeapPlaceholder); at != word.npos) {
+      command.push_back(std::string(word).replace(at, kHeapPlaceholder.size(),
+                                                  std::to_string(HeapMegabytes(limits))));
+    } else {
+      command.push_back(word);
+    }
+  }
+  return command;
+}
+
 schema::Outcome ProcessSandbox::Run(const schema::Source& source, const EventSink& sink) {
-  const bool answers = source.entry != schema::EntryKind::kScript;
-  UniqueFd answer(answers ? ::fcntl(fork_.channel.get(), F_DUPFD_CLOEXEC, 0) : -1);
-  if (!plan_.Runs(source.entry) || answer.valid() != answers) {
+  if (!plan_.Runs(source.entry)) {
     schema::Outcome refused;  // kSandboxFailed
-    refused.message = plan_.Runs(source.entry) ? "descriptors ran out (RLIMIT_NOFILE)"
-                                               : NoSuchEntry(plan_.language, source.entry);
+    refused.message = NoSuchEntry(plan_.language, source.entry);
     return refused;
   }
   ChildJob job;
   job.entry = static_cast<ChildJob::Entry>(source.entry);
   job.file_name = plan_.file_name;
-  job.code = source.code;
+  if (!job.file_name.empty()) job.code = source.code;
   job.args = source.args;
-  job.command = plan_.command;
+  job.command = CommandOf(plan_, source, limits_);
   std::map<std::string, std::string> env = plan_.env;
   for (const auto& [name, value] : source.env) env[name] = value;
   job.env.assign(env.begin(), env.end());
+
+  if (source.entry == schema::EntryKind::kScript) return RunJob(job, source, 0, sink).outcome;
+  Compiled run = RunJob(job, source, kMaxAnswerBytes, sink);
+  ApplyAnswer(run.answer, run.cut, &run.outcome);
+  if (sink && run.outcome.value_json) {
+    sink({schema::EventKind::kValue, *run.outcome.value_json});
+  }
+  return std::move(run.outcome);
+}
+
+ProcessSandbox::Compiled ProcessSandbox::Compile(const schema::Source& source) {
+  ChildJob job;
+  job.entry = ChildJob::Entry::kCompile;
+  job.file_name = plan_.file_name;
+  job.code = source.code;
+  job.command = CommandOf(plan_, source, limits_);
+  job.env.assign(plan_.env.begin(), plan_.env.end());
+  job.artefacts = plan_.artefacts;
+  // Neither arguments nor input nor environment of the program are any of the compiler's business.
+  schema::Source files_only;
+  files_only.files = source.files;
+  return RunJob(job, files_only, kMaxArtefactAnswerBytes, {});
+}
+
+// `answer_bytes`: of what the child has to say on the channel; 0 for a program that says nothing.
+ProcessSandbox::Compiled ProcessSandbox::RunJob(const ChildJob& job, const schema::Source& source,
+                                                std::size_t answer_bytes, const EventSink& sink) {
+  Compiled result;
+  schema::Outcome& outcome = result.outcome;  // kSandboxFailed
+  const bool answers = answer_bytes > 0;
+  UniqueFd answer(answers ? ::fcntl(fork_.channel.get(), F_DUPFD_CLOEXEC, 0) : -1);
+  if (answer.valid() != answers) {
+    outcome.message = "descriptors ran out (RLIMIT_NOFILE)";
+    return result;
+  }
   std::vector<JobFile> files;
   files.reserve(source.files.size());
-  for (const auto& file : source.files) files.push_back({file.path, file.content});
+  for (const auto& file : source.files) files.push_back({file.path, file.content, file.executable});
 
   Running run(&fork_, limits_, cancel_.get(), EncodeJob(job, files), std::move(answer),
-              source.stdin_data, sink);
+              answer_bytes, source.stdin_data, sink);
   run.UntilEnd();
 
-  schema::Outcome outcome;
   const std::uint64_t oom_kills = OomKills(fork_.memory_events.get());
   if (run.killed_for_) {
     outcome.reason = *run.killed_for_;
@@ -363,10 +432,8 @@ schema::Outcome ProcessSandbox::Run(const schema::Source& source, const EventSin
   outcome.stderr_truncated = run.err().truncated();
   outcome.stdout_text = schema::ToValidUtf8(run.out().Take());
   outcome.stderr_text = schema::ToValidUtf8(run.err().Take());
-  if (answers) {
-    ApplyAnswer(run.answer().Take(), run.answer().truncated(), &outcome);
-    if (sink && outcome.value_json) sink({schema::EventKind::kValue, *outcome.value_json});
-  }
+  result.cut = run.answer().truncated();
+  result.answer = run.answer().Take();
   outcome.usage.cpu = run.Cpu();
   outcome.usage.wall = run.exec_time_;
   outcome.usage.peak_memory_bytes =
@@ -375,7 +442,7 @@ schema::Outcome ProcessSandbox::Run(const schema::Source& source, const EventSin
   outcome.timings.exec = run.exec_time_;
   outcome.timings.total = fork_time_ + run.exec_time_;
   fork_ = {};  // torn down now, not when the caller gets round to it
-  return outcome;
+  return result;
 }
 
 }  // namespace forkbox::sandbox

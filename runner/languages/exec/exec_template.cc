@@ -1,7 +1,9 @@
 // The template of languages that need no warming: forks into a cell, then becomes the command
 // that came with the job. Its own footprint is what makes `bash` ready in a fraction of a
-// millisecond.
+// millisecond. For a compile it starts the command beside itself, waits for it and sends back what
+// it has made.
 
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -10,12 +12,14 @@
 #include <string>
 #include <vector>
 
+#include "runner/languages/exec/collect_artefacts.h"
 #include "runner/sandbox/template/fork_loop.h"
 
-int main() {
-  using namespace forkbox::sandbox;
-  const int channel = ServeForks({});
-  const ChildJob job = ReceiveJob(channel);
+namespace {
+
+using forkbox::sandbox::ChildJob;
+
+int Become(const ChildJob& job) {
   std::vector<char*> argv;
   for (const auto& word : job.command) argv.push_back(const_cast<char*>(word.c_str()));
   for (const auto& arg : job.args) argv.push_back(const_cast<char*>(arg.c_str()));
@@ -31,4 +35,32 @@ int main() {
   const int error = errno;
   std::fprintf(stderr, "%s: %s\n", argv[0], std::strerror(error));
   return error == ENOENT ? 127 : 126;
+}
+
+// The channel is close-on-exec: the command cannot answer in our place.
+int Compile(const ChildJob& job, int channel) {
+  const pid_t pid = ::fork();
+  if (pid == 0) ::_exit(Become(job));
+  int status = 0;
+  if (pid < 0 || ::waitpid(pid, &status, 0) != pid) {
+    std::fprintf(stderr, "the compiler could not be started: %s\n", std::strerror(errno));
+    return 70;
+  }
+  if (WIFSIGNALED(status)) {
+    std::fprintf(stderr, "the compiler was killed by signal %d (%s)\n", WTERMSIG(status),
+                 ::strsignal(WTERMSIG(status)));
+    return 128 + WTERMSIG(status);
+  }
+  if (WEXITSTATUS(status) == 0) {
+    forkbox::sandbox::SendAnswer(channel, forkbox::sandbox::CollectArtefacts(job.artefacts));
+  }
+  return WEXITSTATUS(status);
+}
+
+}  // namespace
+
+int main() {
+  const int channel = forkbox::sandbox::ServeForks({});
+  const ChildJob job = forkbox::sandbox::ReceiveJob(channel);
+  return job.entry == ChildJob::Entry::kCompile ? Compile(job, channel) : Become(job);
 }

@@ -169,7 +169,7 @@ void ReadExactly(int fd, void* data, std::size_t size) {
   }
 }
 
-void WriteFile(std::string_view path, std::string_view content) {
+void WriteFile(std::string_view path, std::string_view content, bool executable) {
   // Paths were checked where they entered; this process may only hurt itself. Folders on the way
   // are made as needed.
   std::string name(path);
@@ -180,7 +180,8 @@ void WriteFile(std::string_view path, std::string_view content) {
     ::mkdir(name.c_str(), 0755);
     name[slash] = '/';
   }
-  const int fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  const int fd =
+      ::open(name.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, executable ? 0755 : 0644);
   bool written = fd >= 0;
   while (written && !content.empty()) {
     const ssize_t n = ::write(fd, content.data(), content.size());
@@ -206,8 +207,8 @@ ChildJob ReceiveJob(int channel) {
   ChildJob job;
   std::vector<JobFile> files;
   if (!DecodeJob(body, &job, &files)) std::_Exit(70);
-  for (const JobFile& file : files) WriteFile(file.path, file.content);
-  if (!job.file_name.empty()) WriteFile(job.file_name, job.code);
+  for (const JobFile& file : files) WriteFile(file.path, file.content, file.executable);
+  if (!job.file_name.empty()) WriteFile(job.file_name, job.code, false);
   if (job.entry == ChildJob::Entry::kScript) ::close(channel);
   return job;
 }

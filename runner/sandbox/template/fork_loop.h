@@ -39,13 +39,15 @@ int ServeForks(const ForkHooks& hooks);
 
 // The job as the child sees it.
 struct ChildJob {
-  enum class Entry : std::uint32_t { kScript = 0, kFunction = 1, kCell = 2 };
+  // The first three are those of schema::EntryKind.
+  enum class Entry : std::uint32_t { kScript = 0, kFunction = 1, kCell = 2, kCompile = 3 };
   Entry entry = Entry::kScript;
   std::string file_name;  // the entry file, written in the working directory: "main.py"
   std::string code;
   std::vector<std::string> args;     // of the program, without its name
   std::vector<std::string> command;  // exec template only: the whole argv; empty elsewhere
   std::vector<std::pair<std::string, std::string>> env;  // the whole environment
+  std::vector<std::string> artefacts;  // of a compile: what is to be sent back when it succeeded
 };
 
 // Waits for the job on `channel` and writes its code and files into the working directory, which
@@ -53,8 +55,8 @@ struct ChildJob {
 // process if the peer goes away first: a pooled fork that nobody wanted.
 ChildJob ReceiveJob(int channel);
 
-// In the child of a function: says `answer`, an AnswerKind (job_wire.h) and its text, and closes
-// the channel. A worker that has gone away is no error of the program's.
+// In the child of a function or compile: says `answer`, an AnswerKind (job_wire.h) and what
+// belongs to it, and closes the channel. A worker that has gone away is no error of the program's.
 void SendAnswer(int channel, std::string_view answer);
 
 }  // namespace forkbox::sandbox

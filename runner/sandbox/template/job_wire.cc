@@ -5,6 +5,31 @@
 #include "runner/sandbox/wire.h"
 
 namespace forkbox::sandbox {
+namespace {
+
+// A path's and a content's length and the flag.
+constexpr std::size_t kLeastFileBytes = 12;
+
+void WriteFiles(WireWriter& out, const std::vector<JobFile>& files) {
+  out.U32(static_cast<std::uint32_t>(files.size()));
+  for (const auto& file : files) {
+    out.Text(file.path);
+    out.U32(file.executable ? 1 : 0);
+    out.Text(file.content);
+  }
+}
+
+void ReadFiles(WireReader& in, std::vector<JobFile>* files) {
+  for (std::uint32_t n = in.Count(kLeastFileBytes); n > 0; --n) {
+    JobFile file;
+    file.path = in.Text();
+    file.executable = in.U32() != 0;
+    file.content = in.Text();
+    files->push_back(file);
+  }
+}
+
+}  // namespace
 
 std::string EncodeJob(const ChildJob& job, const std::vector<JobFile>& files) {
   WireWriter body;
@@ -20,11 +45,9 @@ std::string EncodeJob(const ChildJob& job, const std::vector<JobFile>& files) {
     body.Text(name);
     body.Text(value);
   }
-  body.U32(static_cast<std::uint32_t>(files.size()));
-  for (const auto& file : files) {
-    body.Text(file.path);
-    body.Text(file.content);
-  }
+  body.U32(static_cast<std::uint32_t>(job.artefacts.size()));
+  for (const auto& path : job.artefacts) body.Text(path);
+  WriteFiles(body, files);
   const std::uint64_t size = body.bytes().size();
   std::string frame(sizeof size, '\0');
   std::memcpy(frame.data(), &size, sizeof size);
@@ -35,7 +58,7 @@ std::string EncodeJob(const ChildJob& job, const std::vector<JobFile>& files) {
 bool DecodeJob(std::string_view body, ChildJob* job, std::vector<JobFile>* files) {
   WireReader in(body);
   const std::uint32_t entry = in.U32();
-  if (entry > static_cast<std::uint32_t>(ChildJob::Entry::kCell)) return false;
+  if (entry > static_cast<std::uint32_t>(ChildJob::Entry::kCompile)) return false;
   job->entry = static_cast<ChildJob::Entry>(entry);
   job->file_name = in.Text();
   job->code = in.Text();
@@ -45,10 +68,20 @@ bool DecodeJob(std::string_view body, ChildJob* job, std::vector<JobFile>* files
     std::string name(in.Text());
     job->env.emplace_back(std::move(name), std::string(in.Text()));
   }
-  for (std::uint32_t n = in.Count(8); n > 0; --n) {
-    const std::string_view path = in.Text();
-    files->push_back({path, in.Text()});
-  }
+  for (std::uint32_t n = in.Count(4); n > 0; --n) job->artefacts.emplace_back(in.Text());
+  ReadFiles(in, files);
+  return in.AtEnd();
+}
+
+std::string EncodeFiles(const std::vector<JobFile>& files) {
+  WireWriter out;
+  WriteFiles(out, files);
+  return out.bytes();
+}
+
+bool DecodeFiles(std::string_view text, std::vector<JobFile>* files) {
+  WireReader in(text);
+  ReadFiles(in, files);
   return in.AtEnd();
 }
 

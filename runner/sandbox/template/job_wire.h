@@ -1,6 +1,6 @@
 // The job on its way from the worker to a child: one length-prefixed frame on the channel. And the
-// first byte of what a function's child sends back: the rest, to the end of the stream, is the
-// text.
+// first byte of what the child of a function or a compile sends back: the rest, to the end of the
+// stream, is the text or the files.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,7 @@ namespace forkbox::sandbox {
 struct JobFile {
   std::string_view path;
   std::string_view content;
+  bool executable = false;
 };
 
 // Code is at most 1 MiB and files at most 64 MiB together where requests enter; a frame beyond
@@ -25,6 +26,8 @@ inline constexpr std::uint64_t kMaxJobFrameBytes = 96ULL << 20;
 enum class AnswerKind : char {
   kValue = 'v',          // of the function, as JSON
   kCompileFailed = 'c',  // no text: the message is on stderr
+  kArtefacts = 'a',      // of a compile: EncodeFiles()
+  kNoArtefacts = 'n',    // of a compile that exited with 0: why there are none
 };
 
 // The 8-byte size, then the body.
@@ -32,5 +35,10 @@ std::string EncodeJob(const ChildJob& job, const std::vector<JobFile>& files);
 
 // Parses a body. `files` point into it. False for anything malformed.
 bool DecodeJob(std::string_view body, ChildJob* job, std::vector<JobFile>* files);
+
+// Files alone, as a compile's child sends them.
+std::string EncodeFiles(const std::vector<JobFile>& files);
+// `files` point into the text. False for anything malformed.
+bool DecodeFiles(std::string_view text, std::vector<JobFile>* files);
 
 }  // namespace forkbox::sandbox
