@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "queue/broker.h"
+#include "queue/subscriptions.h"
 #include "schema/execution.h"
 #include "store/store.h"
 
@@ -592,6 +593,37 @@ class FakeBroker final : public queue::Broker {
     return {};
   }
 
+  std::shared_ptr<void> OnWatch(std::function<void(const queue::Watch&)> on_watch) override {
+    return watches_.Add(std::move(on_watch));
+  }
+  Result<void> SendWatch(const queue::Watch& watch) override {
+    watches_.Announce(watch);
+    return {};
+  }
+  void ExpectProgress(const schema::ExecutionId& id,
+                      std::function<void(queue::Progress)> on_progress) override {
+    const std::lock_guard lock(mutex_);
+    expected_progress_[id] = std::move(on_progress);
+  }
+  void ForgetProgress(const schema::ExecutionId& id) override {
+    const std::lock_guard lock(mutex_);
+    expected_progress_.erase(id);
+  }
+  void SendProgress(queue::Progress progress) override {
+    std::function<void(queue::Progress)> on_progress;
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = expected_progress_.find(progress.id);
+      if (found == expected_progress_.end()) return;
+      on_progress = found->second;
+    }
+    on_progress(std::move(progress));
+  }
+  std::size_t watched() {
+    const std::lock_guard lock(mutex_);
+    return expected_progress_.size();
+  }
+
   // Not used by this room.
   Result<std::unique_ptr<queue::Lease>> Next(Deadline, bool) override {
     return std::unique_ptr<queue::Lease>();
@@ -619,6 +651,8 @@ class FakeBroker final : public queue::Broker {
   std::vector<queue::Message> published_;
   std::vector<schema::ExecutionId> cancelled_;
   std::map<schema::ExecutionId, std::function<void(queue::Reply)>> expected_;
+  std::map<schema::ExecutionId, std::function<void(queue::Progress)>> expected_progress_;
+  queue::WatchSubscriptions watches_;
 };
 
 }  // namespace forkbox::api::testing

@@ -21,6 +21,9 @@ constexpr milliseconds kShortestRetry{50};
 constexpr milliseconds kLongestRetry{5'000};
 // A connection that lived shorter than this counts as one more failure.
 constexpr std::chrono::seconds kStable{5};
+// Frames read before Work() gets its turn: a flood of messages must not keep acknowledgements from
+// going out.
+constexpr int kMaxFramesPerTurn = 128;
 constexpr milliseconds kLinger{1'000};  // for the last words, at the end
 
 // So that many processes do not come back to a restarted broker at the same instant.
@@ -117,14 +120,16 @@ Result<AmqpLinkHandler::Turn> AmqpLink::Serve() {
   // Also with nothing to read, for the heartbeats.
   if (connection_ != nullptr && (readable_ || now >= read_at_ + AmqpConnection::kHeartbeat / 4)) {
     read_at_ = now;
+    int frames = 0;
     do {
+      ++frames;
       Result<std::optional<AmqpEvent>> event = connection_->Read();
       if (!event) return Fail(event.error());
       if (!*event) continue;
       if (auto handled = handler_.OnEvent(*connection_, std::move(**event)); !handled) {
         return Fail(handled.error());
       }
-    } while (connection_->HasBuffered());
+    } while (frames < kMaxFramesPerTurn && connection_->HasBuffered());
   }
   return handler_.Work(connection_.get());
 }
@@ -137,11 +142,14 @@ void AmqpLink::Sleep(const AmqpLinkHandler::Turn& turn, Deadline until) {
     fds[1].fd = connection_->fd();
     if (turn.wants_to_write) fds[1].events |= POLLOUT;
     until = std::min(until, read_at_ + AmqpConnection::kHeartbeat / 4);
+    // What this turn left there, poll() does not see.
+    if (connection_->HasBuffered()) until = steady_clock::now();
   }
   const auto left = std::chrono::ceil<milliseconds>(until - steady_clock::now());
   ::poll(fds, std::size(fds),
          static_cast<int>(std::clamp<milliseconds::rep>(left.count(), 0, kLongestRetry.count())));
-  readable_ = (fds[1].revents & ~POLLOUT) != 0;
+  readable_ =
+      (fds[1].revents & ~POLLOUT) != 0 || (connection_ != nullptr && connection_->HasBuffered());
   if (fds[0].revents != 0) {
     std::uint64_t count = 0;
     FORKBOX_CHECK(::read(wake_.get(), &count, sizeof(count)) == sizeof(count));

@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "queue/progress.h"
 #include "schema/execution.h"
 
 namespace forkbox::queue {
@@ -105,6 +106,19 @@ class Broker {
   virtual std::shared_ptr<void> OnCancel(
       std::function<void(const schema::ExecutionId&)> on_cancel) = 0;
   virtual Result<void> Cancel(const schema::ExecutionId& id) = 0;
+
+  // Watch broadcast, by the rules of the cancel broadcast: whoever runs the execution, or is about
+  // to, answers with SendProgress(). Lost ones are lost: who watches asks again from time to time.
+  virtual std::shared_ptr<void> OnWatch(std::function<void(const Watch&)> on_watch) = 0;
+  virtual Result<void> SendWatch(const Watch& watch) = 0;
+  // Registers who hears of the progress of `id` that is sent to this process; at most one, as often
+  // as some comes, from any thread: keep it short. It may still be running when ForgetProgress()
+  // returns. Progress of one run comes in the order in which it was sent, and may have gaps.
+  virtual void ExpectProgress(const schema::ExecutionId& id,
+                              std::function<void(Progress)> on_progress) = 0;
+  virtual void ForgetProgress(const schema::ExecutionId& id) = 0;
+  // Dropped when nobody expects it, or when it cannot be sent. Never waits.
+  virtual void SendProgress(Progress progress) = 0;
 
   // One word on the connection, for /health: success, or kUnavailable with the cause.
   virtual Result<void> Status() = 0;

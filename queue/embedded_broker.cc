@@ -181,6 +181,24 @@ Result<void> EmbeddedBroker::Cancel(const ExecutionId& id) {
   return {};
 }
 
+std::shared_ptr<void> EmbeddedBroker::OnWatch(std::function<void(const Watch&)> on_watch) {
+  return watches_.Add(std::move(on_watch));
+}
+
+Result<void> EmbeddedBroker::SendWatch(const Watch& watch) {
+  watches_.Announce(watch);
+  return {};
+}
+
+void EmbeddedBroker::ExpectProgress(const ExecutionId& id,
+                                    std::function<void(Progress)> on_progress) {
+  progress_.Expect(id, std::move(on_progress));
+}
+
+void EmbeddedBroker::ForgetProgress(const ExecutionId& id) { progress_.Forget(id); }
+
+void EmbeddedBroker::SendProgress(Progress progress) { progress_.Deliver(std::move(progress)); }
+
 void EmbeddedBroker::Close() {
   const std::lock_guard lock(mutex_);
   closed_ = true;

@@ -16,9 +16,10 @@
 #include <unordered_set>
 
 #include "queue/broker.h"
-#include "queue/cancel_subscriptions.h"
 #include "queue/next_line.h"
+#include "queue/progress_desk.h"
 #include "queue/reply_desk.h"
+#include "queue/subscriptions.h"
 
 namespace forkbox::queue {
 
@@ -47,6 +48,12 @@ class EmbeddedBroker final : public Broker {
   std::shared_ptr<void> OnCancel(
       std::function<void(const schema::ExecutionId&)> on_cancel) override;
   Result<void> Cancel(const schema::ExecutionId& id) override;
+  std::shared_ptr<void> OnWatch(std::function<void(const Watch&)> on_watch) override;
+  Result<void> SendWatch(const Watch& watch) override;
+  void ExpectProgress(const schema::ExecutionId& id,
+                      std::function<void(Progress)> on_progress) override;
+  void ForgetProgress(const schema::ExecutionId& id) override;
+  void SendProgress(Progress progress) override;
   Result<void> Status() override { return {}; }
   void Close() override;
 
@@ -95,6 +102,8 @@ class EmbeddedBroker final : public Broker {
 
   ReplyDesk replies_;
   CancelSubscriptions cancels_;
+  ProgressDesk progress_;
+  WatchSubscriptions watches_;
 };
 
 }  // namespace forkbox::queue

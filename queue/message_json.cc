@@ -21,7 +21,14 @@ constexpr std::int64_t kMaxUnixMs = 253'402'300'799'999;
 constexpr schema::JsonLimits kMessageLimits{
     .max_depth = 16, .max_values = kMaxMessageBytes / 2, .max_bytes = kMaxMessageBytes};
 constexpr schema::JsonLimits kReplyLimits{
-    .max_depth = 8, .max_values = 1'000, .max_bytes = kMaxReplyBytes};
+    .max_depth = 8, .max_values = 20'000, .max_bytes = kMaxReplyBytes};
+constexpr schema::JsonLimits kWatchLimits{.max_depth = 4, .max_values = 50, .max_bytes = 4U << 10};
+
+constexpr std::size_t kMaxAddressBytes = 255;
+constexpr std::size_t kMaxStateBytes = 32;
+constexpr std::size_t kMaxPieces = 4'096;
+// More text than any outcome has.
+constexpr std::int64_t kMaxOffset = std::int64_t{1} << 40;
 
 tl::unexpected<Error> Refuse(std::string why) {
   return Fail(ErrorCode::kInvalidArgument, std::move(why));
@@ -141,16 +148,153 @@ Result<std::string> EncodeReply(const Reply& reply) {
   return text;
 }
 
+namespace {
+
+Result<Reply> ReadReply(ExecutionId id, const Json& json) {
+  const auto found = json.find("outcome");
+  if (found == json.end()) return Refuse("outcome: is required");
+  Result<schema::Outcome> outcome = schema::OutcomeFromJson(*found);
+  if (!outcome) return Refuse("outcome: " + outcome.error().message);
+  return Reply{.id = std::move(id), .to = "", .outcome = std::move(*outcome)};
+}
+
+// Null when it is missing, of another type or longer.
+const std::string* FindShort(const Json& object, const char* name, std::size_t most) {
+  const std::string* const text = FindString(object, name);
+  return text != nullptr && text->size() <= most ? text : nullptr;
+}
+
+std::optional<std::uint64_t> FindOffset(const Json& object, const char* name) {
+  const std::optional<std::int64_t> offset = FindInteger(object, name);
+  if (!offset || *offset < 0 || *offset > kMaxOffset) return std::nullopt;
+  return static_cast<std::uint64_t>(*offset);
+}
+
+bool FindFlag(const Json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_boolean() && found->get<bool>();
+}
+
+bool IsOffset(std::uint64_t offset) { return offset <= static_cast<std::uint64_t>(kMaxOffset); }
+
+Result<Progress> ReadProgress(ExecutionId id, const Json& json) {
+  if (!json.is_object()) return Refuse("progress: must be an object");
+  const std::string* const run = FindShort(json, "run", kMaxIdBytes);
+  const std::string* const state = FindShort(json, "state", kMaxStateBytes);
+  const auto pieces = json.find("pieces");
+  if (run == nullptr) return Refuse("progress.run: not an id");
+  if (state == nullptr) return Refuse("progress.state: not a word");
+  if (pieces == json.end() || !pieces->is_array() || pieces->size() > kMaxPieces) {
+    return Refuse("progress.pieces: must be a short array");
+  }
+  Progress progress{.id = std::move(id),
+                    .to = "",
+                    .run = *run,
+                    .state = *state,
+                    .pieces = {},
+                    .caught_up = FindFlag(json, "caught_up"),
+                    .finished = FindFlag(json, "finished")};
+  for (const Json& piece : *pieces) {
+    if (!piece.is_object()) return Refuse("progress.pieces: must hold objects");
+    const std::string* const stream = FindString(piece, "stream");
+    const auto at = FindOffset(piece, "at");
+    const std::string* const text = FindString(piece, "text");
+    if (stream == nullptr || (*stream != "stdout" && *stream != "stderr") || !at ||
+        text == nullptr) {
+      return Refuse("progress.pieces: a piece has a stream, a place and a text");
+    }
+    progress.pieces.push_back({.is_stderr = *stream == "stderr", .at = *at, .text = *text});
+  }
+  return progress;
+}
+
+}  // namespace
+
 Result<Reply> DecodeReply(std::string_view text) {
   Result<Json> json = ParseVersioned(text, kReplyLimits);
   if (!json) return Fail(json.error());
   Result<ExecutionId> id = ReadId(*json);
   if (!id) return Fail(id.error());
-  const auto found = json->find("outcome");
-  if (found == json->end()) return Refuse("outcome: is required");
-  Result<schema::Outcome> outcome = schema::OutcomeFromJson(*found);
-  if (!outcome) return Refuse("outcome: " + outcome.error().message);
-  return Reply{.id = std::move(*id), .to = "", .outcome = std::move(*outcome)};
+  return ReadReply(std::move(*id), *json);
+}
+
+Result<std::string> EncodeProgress(const Progress& progress) {
+  if (!IsExecutionId(progress.id.str())) return Refuse("id: not an id");
+  if (progress.run.size() > kMaxIdBytes || progress.state.size() > kMaxStateBytes ||
+      progress.pieces.size() > kMaxPieces) {
+    return Refuse("progress: too large for a message");
+  }
+  Json pieces = Json::array();
+  std::size_t bytes = 0;
+  for (const ProgressPiece& piece : progress.pieces) {
+    if (!IsOffset(piece.at)) return Refuse("progress: too far");
+    bytes += piece.text.size();
+    pieces.push_back({{"stream", piece.is_stderr ? "stderr" : "stdout"},
+                      {"at", piece.at},
+                      {"text", piece.text}});
+  }
+  if (bytes > kMaxProgressText) return Refuse("progress: too large for a message");
+  return schema::DumpJson({{"version", kMessageVersion},
+                           {"id", progress.id.str()},
+                           {"progress",
+                            {{"run", progress.run},
+                             {"state", progress.state},
+                             {"pieces", std::move(pieces)},
+                             {"caught_up", progress.caught_up},
+                             {"finished", progress.finished}}}});
+}
+
+Result<ReplyOrProgress> DecodeReplyOrProgress(std::string_view text) {
+  Result<Json> json = ParseVersioned(text, kReplyLimits);
+  if (!json) return Fail(json.error());
+  Result<ExecutionId> id = ReadId(*json);
+  if (!id) return Fail(id.error());
+  if (const auto found = json->find("progress"); found != json->end()) {
+    Result<Progress> progress = ReadProgress(std::move(*id), *found);
+    if (!progress) return Fail(progress.error());
+    return ReplyOrProgress(std::move(*progress));
+  }
+  Result<Reply> reply = ReadReply(std::move(*id), *json);
+  if (!reply) return Fail(reply.error());
+  return ReplyOrProgress(std::move(*reply));
+}
+
+Result<std::string> EncodeWatch(const Watch& watch) {
+  if (!IsExecutionId(watch.id.str())) return Refuse("id: not an id");
+  if (watch.to.size() > kMaxAddressBytes || watch.run.size() > kMaxIdBytes ||
+      !IsOffset(watch.stdout_from) || !IsOffset(watch.stderr_from)) {
+    return Refuse("watch: too large for a message");
+  }
+  return schema::DumpJson({{"version", kMessageVersion},
+                           {"id", watch.id.str()},
+                           {"watch",
+                            {{"to", watch.to},
+                             {"run", watch.run},
+                             {"stdout_from", watch.stdout_from},
+                             {"stderr_from", watch.stderr_from},
+                             {"stop", watch.stop}}}});
+}
+
+Result<Watch> DecodeWatch(std::string_view text) {
+  Result<Json> json = ParseVersioned(text, kWatchLimits);
+  if (!json) return Fail(json.error());
+  Result<ExecutionId> id = ReadId(*json);
+  if (!id) return Fail(id.error());
+  const auto found = json->find("watch");
+  if (found == json->end() || !found->is_object()) return Refuse("watch: must be an object");
+  const std::string* const to = FindShort(*found, "to", kMaxAddressBytes);
+  const std::string* const run = FindShort(*found, "run", kMaxIdBytes);
+  const auto stdout_from = FindOffset(*found, "stdout_from");
+  const auto stderr_from = FindOffset(*found, "stderr_from");
+  if (to == nullptr || run == nullptr || !stdout_from || !stderr_from) {
+    return Refuse("watch: names who asks, the run, and where");
+  }
+  return Watch{.id = std::move(*id),
+               .to = *to,
+               .run = *run,
+               .stdout_from = *stdout_from,
+               .stderr_from = *stderr_from,
+               .stop = FindFlag(*found, "stop")};
 }
 
 }  // namespace forkbox::queue

@@ -3,6 +3,9 @@
 //   {"version":1,"id":…,"owner":…,"lane":"interactive","enqueued_unix_ms":…,
 //    "dispatched_unix_ms":…,"execution":{…}}            a Message; no execution: read the store
 //   {"version":1,"id":…,"outcome":{…}}                  a Reply
+//   {"version":1,"id":…,"progress":{"run":…,"state":…,"pieces":[{"stream":"stdout","at":…,
+//    "text":…}],"caught_up":…,"finished":…}}            a Progress
+//   {"version":1,"id":…,"watch":{"to":…,"run":…,"stdout_from":…,"stderr_from":…,"stop":…}}
 //
 // Bounds are kept on both ends: what would not be read is not written. Readers ignore members they
 // do not know, and refuse a version they do not know. Errors are kInvalidArgument and quote nothing
@@ -15,6 +18,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <variant>
 
 #include "queue/broker.h"
 
@@ -39,5 +43,12 @@ Result<Message> DecodeMessage(std::string_view text, schema::Priority lane);
 // `to` does not travel: it is the address.
 Result<std::string> EncodeReply(const Reply& reply);
 Result<Reply> DecodeReply(std::string_view text);
+Result<std::string> EncodeProgress(const Progress& progress);
+// What comes to a reply address.
+using ReplyOrProgress = std::variant<Reply, Progress>;
+Result<ReplyOrProgress> DecodeReplyOrProgress(std::string_view text);
+
+Result<std::string> EncodeWatch(const Watch& watch);
+Result<Watch> DecodeWatch(std::string_view text);
 
 }  // namespace forkbox::queue

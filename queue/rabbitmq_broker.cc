@@ -44,7 +44,10 @@ Result<std::unique_ptr<RabbitMqBroker>> RabbitMqBroker::Open(const Options& opti
 RabbitMqBroker::RabbitMqBroker(const AmqpAddress& address, const RabbitMqTopology& topology,
                                RabbitMqReceiver::Slots slots, const Log& log)
     : reply_address_(topology.ReplyQueue()),
-      receiver_(address, topology, slots, replies_, cancels_, log),
+      receiver_(
+          address, topology, slots,
+          {.replies = replies_, .cancels = cancels_, .progress = progress_, .watches = watches_},
+          log),
       sender_(address, topology, log) {}
 
 RabbitMqBroker::~RabbitMqBroker() {
@@ -93,6 +96,27 @@ std::shared_ptr<void> RabbitMqBroker::OnCancel(
 
 Result<void> RabbitMqBroker::Cancel(const schema::ExecutionId& id) {
   return sender_.SendCancel(id);
+}
+
+std::shared_ptr<void> RabbitMqBroker::OnWatch(std::function<void(const Watch&)> on_watch) {
+  return watches_.Add(std::move(on_watch));
+}
+
+Result<void> RabbitMqBroker::SendWatch(const Watch& watch) { return sender_.SendWatch(watch); }
+
+void RabbitMqBroker::ExpectProgress(const schema::ExecutionId& id,
+                                    std::function<void(Progress)> on_progress) {
+  progress_.Expect(id, std::move(on_progress));
+}
+
+void RabbitMqBroker::ForgetProgress(const schema::ExecutionId& id) { progress_.Forget(id); }
+
+void RabbitMqBroker::SendProgress(Progress progress) {
+  if (progress.to == reply_address_) {
+    progress_.Deliver(std::move(progress));
+  } else {
+    sender_.SendProgress(progress);
+  }
 }
 
 Result<void> RabbitMqBroker::Status() {

@@ -24,10 +24,11 @@
 
 #include "base/log.h"
 #include "queue/broker.h"
-#include "queue/cancel_subscriptions.h"
+#include "queue/progress_desk.h"
 #include "queue/rabbitmq_receiver.h"
 #include "queue/rabbitmq_sender.h"
 #include "queue/reply_desk.h"
+#include "queue/subscriptions.h"
 
 namespace forkbox::queue {
 
@@ -64,6 +65,12 @@ class RabbitMqBroker final : public Broker {
   std::shared_ptr<void> OnCancel(
       std::function<void(const schema::ExecutionId&)> on_cancel) override;
   Result<void> Cancel(const schema::ExecutionId& id) override;
+  std::shared_ptr<void> OnWatch(std::function<void(const Watch&)> on_watch) override;
+  Result<void> SendWatch(const Watch& watch) override;
+  void ExpectProgress(const schema::ExecutionId& id,
+                      std::function<void(Progress)> on_progress) override;
+  void ForgetProgress(const schema::ExecutionId& id) override;
+  void SendProgress(Progress progress) override;
   Result<void> Status() override;
   void Close() override;
 
@@ -77,6 +84,8 @@ class RabbitMqBroker final : public Broker {
   const std::string reply_address_;
   ReplyDesk replies_;
   CancelSubscriptions cancels_;
+  ProgressDesk progress_;
+  WatchSubscriptions watches_;
   RabbitMqReceiver receiver_;
   RabbitMqSender sender_;
 };

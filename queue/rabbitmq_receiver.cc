@@ -62,12 +62,10 @@ class RabbitMqReceiver::RabbitMqLease final : public Lease {
 };
 
 RabbitMqReceiver::RabbitMqReceiver(const AmqpAddress& address, RabbitMqTopology topology,
-                                   Slots slots, ReplyDesk& replies, CancelSubscriptions& cancels,
-                                   const Log& log)
+                                   Slots slots, const Desks& desks, const Log& log)
     : topology_(std::move(topology)),
       slots_(slots),
-      replies_(replies),
-      cancels_(cancels),
+      desks_(desks),
       log_(log),
       interactive_{.priority = Priority::kInteractive,
                    .queue = topology_.Lane(Priority::kInteractive)},
@@ -378,7 +376,7 @@ Result<void> RabbitMqReceiver::OnEvent(AmqpConnection& connection, AmqpEvent eve
     }
     if (delivery->consumer.empty()) return OnGot(connection, *delivery);
     if (delivery->consumer == kReplyConsumer) OnReply(*delivery);
-    if (delivery->consumer == kCancelConsumer) OnCancel(*delivery);
+    if (delivery->consumer == kCancelConsumer) OnBroadcast(*delivery);
   } else if (std::holds_alternative<AmqpGetEmpty>(event)) {
     OnOldest(std::nullopt);
   } else if (const auto* depth = std::get_if<AmqpQueueDepth>(&event)) {
@@ -475,15 +473,25 @@ Result<void> RabbitMqReceiver::OnDepth(AmqpConnection& connection, const AmqpQue
 }
 
 void RabbitMqReceiver::OnReply(const AmqpDelivery& delivery) {
-  Result<Reply> reply = Fail(ErrorCode::kInvalidArgument, "too large");
-  if (delivery.body) reply = DecodeReply(*delivery.body);
-  if (!reply) return log_.Warn("broker.reply_rejected", {{"error", reply.error().message}});
-  replies_.Deliver(std::move(*reply));
+  Result<ReplyOrProgress> news = Fail(ErrorCode::kInvalidArgument, "too large");
+  if (delivery.body) news = DecodeReplyOrProgress(*delivery.body);
+  if (!news) return log_.Warn("broker.reply_rejected", {{"error", news.error().message}});
+  if (auto* progress = std::get_if<Progress>(&*news)) {
+    desks_.progress.Deliver(std::move(*progress));
+  } else {
+    desks_.replies.Deliver(std::get<Reply>(std::move(*news)));
+  }
 }
 
-void RabbitMqReceiver::OnCancel(const AmqpDelivery& delivery) {
-  if (!delivery.body || !IsExecutionId(*delivery.body)) return log_.Warn("broker.cancel_rejected");
-  cancels_.Announce(schema::ExecutionId(*delivery.body));
+// The id of an execution to cancel, or a Watch.
+void RabbitMqReceiver::OnBroadcast(const AmqpDelivery& delivery) {
+  if (delivery.body && IsExecutionId(*delivery.body)) {
+    return desks_.cancels.Announce(schema::ExecutionId(*delivery.body));
+  }
+  Result<Watch> watch = Fail(ErrorCode::kInvalidArgument, "too large");
+  if (delivery.body) watch = DecodeWatch(*delivery.body);
+  if (!watch) return log_.Warn("broker.broadcast_rejected", {{"error", watch.error().message}});
+  desks_.watches.Announce(*watch);
 }
 
 void RabbitMqReceiver::OnLost(const Error& why) {

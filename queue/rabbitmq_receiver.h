@@ -26,10 +26,11 @@
 #include "base/log.h"
 #include "queue/amqp_link.h"
 #include "queue/broker.h"
-#include "queue/cancel_subscriptions.h"
 #include "queue/next_line.h"
+#include "queue/progress_desk.h"
 #include "queue/rabbitmq_topology.h"
 #include "queue/reply_desk.h"
+#include "queue/subscriptions.h"
 
 namespace forkbox::queue {
 
@@ -40,9 +41,15 @@ class RabbitMqReceiver final : private AmqpLinkHandler {
     std::uint16_t background = 0;  // of all; 0: none of that lane
   };
 
-  // Replies and cancels go to what is passed here.
+  // Where replies, progress and broadcasts go.
+  struct Desks {
+    ReplyDesk& replies;
+    CancelSubscriptions& cancels;
+    ProgressDesk& progress;
+    WatchSubscriptions& watches;
+  };
   RabbitMqReceiver(const AmqpAddress& address, RabbitMqTopology topology, Slots slots,
-                   ReplyDesk& replies, CancelSubscriptions& cancels, const Log& log);
+                   const Desks& desks, const Log& log);
   ~RabbitMqReceiver() override;  // every lease is gone by then
 
   // As the Broker's.
@@ -110,7 +117,7 @@ class RabbitMqReceiver final : private AmqpLinkHandler {
   void OnOldest(std::optional<std::int64_t> at_head);  // of the lane whose answer is next
   Result<void> OnDepth(AmqpConnection& connection, const AmqpQueueDepth& depth);
   void OnReply(const AmqpDelivery& delivery);
-  void OnCancel(const AmqpDelivery& delivery);
+  void OnBroadcast(const AmqpDelivery& delivery);
   // Null when it is no message of ours and was rejected.
   Result<std::optional<Message>> Accept(AmqpConnection& connection, AmqpChannel channel,
                                         const Lane& lane, const AmqpDelivery& delivery);
@@ -139,8 +146,7 @@ class RabbitMqReceiver final : private AmqpLinkHandler {
 
   const RabbitMqTopology topology_;
   const Slots slots_;
-  ReplyDesk& replies_;
-  CancelSubscriptions& cancels_;
+  const Desks desks_;
   const Log log_;
   std::atomic<std::uint64_t> rejected_ = 0;
 

@@ -14,7 +14,8 @@ using schema::Priority;
 using std::chrono::steady_clock;
 
 constexpr AmqpChannel kLaneChannel = 1;   // with confirms
-constexpr AmqpChannel kOtherChannel = 2;  // without
+constexpr AmqpChannel kOtherChannel = 2;  // without, as the next
+constexpr AmqpChannel kProgressChannel = 3;
 
 // A reconnect is most often quicker than this, and worth waiting for.
 constexpr std::chrono::seconds kGrace{1};
@@ -23,6 +24,8 @@ constexpr std::chrono::seconds kGrace{1};
 constexpr std::size_t kMaxUnconfirmedBytes = 1U << 20;
 constexpr std::size_t kMaxLaneBytes = 16U << 20;
 constexpr std::size_t kMaxOtherBytes = 64U << 20;
+// Whoever watches notices what was dropped, and asks for it again.
+constexpr std::size_t kMaxProgressBytes = 16U << 20;
 constexpr std::size_t kMaxAddressBytes = 255;  // of a routing key
 
 constexpr char kBlocked[] = "the broker is blocked (memory or disk alarm)";
@@ -48,6 +51,7 @@ RabbitMqSender::RabbitMqSender(const AmqpAddress& address, RabbitMqTopology topo
       log_(log),
       lanes_{.max_bytes = kMaxLaneBytes},
       others_{.max_bytes = kMaxOtherBytes},
+      progress_{.max_bytes = kMaxProgressBytes},
       link_(address, "sender", *this, log) {
   link_.Start();
 }
@@ -115,10 +119,38 @@ void RabbitMqSender::SendReply(const Reply& reply) {
 
 Result<void> RabbitMqSender::SendCancel(const schema::ExecutionId& id) {
   if (!IsExecutionId(id.str())) return Fail(ErrorCode::kInvalidArgument, "not an execution id");
+  return Broadcast(id.str());
+}
+
+Result<void> RabbitMqSender::SendWatch(const Watch& watch) {
+  Result<std::string> body = EncodeWatch(watch);
+  if (!body) return Fail(body.error());
+  return Broadcast(*std::move(body));
+}
+
+void RabbitMqSender::SendProgress(const Progress& progress) {
+  if (!progress.to.starts_with(topology_.ReplyPrefix()) || progress.to.size() > kMaxAddressBytes) {
+    return;
+  }
+  Result<std::string> body = EncodeProgress(progress);
+  if (body) {
+    PendingPublish publish{.publication = {.channel = kProgressChannel,
+                                           .routing_key = progress.to,
+                                           .correlation_id = progress.id.str(),
+                                           .body = std::move(*body)},
+                           .deadline = steady_clock::now() + Broker::kPublishTimeout};
+    if (Enqueue(progress_, publish)) return;
+    body = Fail(ErrorCode::kUnavailable, "the broker does not keep up");
+  }
+  log_.Debug("broker.progress_dropped",
+             {{"execution_id", progress.id.str()}, {"error", body.error().message}});
+}
+
+Result<void> RabbitMqSender::Broadcast(std::string body) {
   if (Result<void> up = Status(); !up) return up;
   PendingPublish publish{.publication = {.channel = kOtherChannel,
                                          .exchange = topology_.CancelExchange(),
-                                         .body = id.str()},
+                                         .body = std::move(body)},
                          .deadline = steady_clock::now() + Broker::kPublishTimeout};
   if (Enqueue(others_, publish)) return {};
   return Fail(ErrorCode::kUnavailable, "the broker does not keep up");
@@ -150,7 +182,7 @@ void RabbitMqSender::FinishAll(std::vector<PendingPublish> publishes, const Resu
 // ---- the link's thread ----------------------------------------------------------------------
 
 Result<void> RabbitMqSender::SetUp(AmqpConnection& connection) {
-  for (const AmqpChannel channel : {kLaneChannel, kOtherChannel}) {
+  for (const AmqpChannel channel : {kLaneChannel, kOtherChannel, kProgressChannel}) {
     if (auto opened = connection.OpenChannel(channel); !opened) return opened;
   }
   if (auto declared = topology_.Declare(connection, kOtherChannel, log_); !declared) {
@@ -165,7 +197,7 @@ void RabbitMqSender::OnLost(const Error& /*why*/) {
   std::vector<PendingPublish> open = window_.TakeAll();
   lanes_.waiting.insert(lanes_.waiting.begin(), std::move_iterator(open.begin()),
                         std::move_iterator(open.end()));
-  for (Stream* stream : {&lanes_, &others_}) {
+  for (Stream* stream : {&lanes_, &others_, &progress_}) {
     for (PendingPublish& publish : stream->waiting) publish.publication.written.reset();
   }
 }
@@ -209,15 +241,16 @@ Result<AmqpLinkHandler::Turn> RabbitMqSender::Work(AmqpConnection* connection) {
     if (turn.wants_to_write) break;
     if (auto written = WriteFirst(*connection, *stream); !written) return Fail(written.error());
   }
-  turn.idle = lanes_.waiting.empty() && others_.waiting.empty() && window_.empty();
-  turn.next = std::min(
-      {window_.first_deadline(), FirstDeadline(lanes_.waiting), FirstDeadline(others_.waiting)});
+  turn.idle = lanes_.waiting.empty() && others_.waiting.empty() && progress_.waiting.empty() &&
+              window_.empty();
+  turn.next = std::min({window_.first_deadline(), FirstDeadline(lanes_.waiting),
+                        FirstDeadline(others_.waiting), FirstDeadline(progress_.waiting)});
   return turn;
 }
 
 void RabbitMqSender::TakeInbox() {
   const std::lock_guard lock(mutex_);
-  for (Stream* stream : {&lanes_, &others_}) {
+  for (Stream* stream : {&lanes_, &others_, &progress_}) {
     std::move(stream->inbox.begin(), stream->inbox.end(), std::back_inserter(stream->waiting));
     stream->inbox.clear();
   }
@@ -234,20 +267,24 @@ void RabbitMqSender::DropLate(SteadyTime now) {
     if (publish.maybe_taken) why = Fail(NobodyKnows());
     Finish(lanes_, std::move(publish), std::move(why));
   }
-  while (FirstDeadline(others_.waiting) <= now) {
-    PendingPublish publish = std::move(others_.waiting.front());
-    others_.waiting.pop_front();
-    Finish(others_, std::move(publish), {});
+  for (Stream* stream : {&others_, &progress_}) {
+    while (FirstDeadline(stream->waiting) <= now) {
+      PendingPublish publish = std::move(stream->waiting.front());
+      stream->waiting.pop_front();
+      Finish(*stream, std::move(publish), {});
+    }
   }
 }
 
-// In turns, so that neither a flood of messages nor one of replies keeps the other out.
+// In turns, so that no flood of the one keeps the others out.
 RabbitMqSender::Stream* RabbitMqSender::NextToWrite() {
-  const bool lane = !lanes_.waiting.empty() && window_.bytes() < kMaxUnconfirmedBytes;
-  const bool other = !others_.waiting.empty();
-  if (!lane && !other) return nullptr;
-  lanes_turn_ = lane && (!other || lanes_turn_);
-  return std::exchange(lanes_turn_, !lanes_turn_) ? &lanes_ : &others_;
+  Stream* const streams[] = {&lanes_, &others_, &progress_};
+  for (std::size_t i = 0; i < std::size(streams); ++i) {
+    Stream* const stream = streams[turn_++ % std::size(streams)];
+    const bool full = stream == &lanes_ && window_.bytes() >= kMaxUnconfirmedBytes;
+    if (!full && !stream->waiting.empty()) return stream;
+  }
+  return nullptr;
 }
 
 Result<void> RabbitMqSender::WriteFirst(AmqpConnection& connection, Stream& stream) {
@@ -264,7 +301,7 @@ Result<void> RabbitMqSender::WriteFirst(AmqpConnection& connection, Stream& stre
   if (&stream == &lanes_) {
     window_.Add(std::move(written));
   } else {
-    Finish(others_, std::move(written), {});
+    Finish(stream, std::move(written), {});
   }
   return {};
 }

@@ -1,5 +1,5 @@
 // RabbitMqSender: all that a process publishes to RabbitMQ: messages into the lanes, replies,
-// cancels.
+// progress, cancels and watches.
 //
 // It has a connection of its own, because the broker stops reading from a connection that publishes
 // while it is short of memory or disk. Acknowledgements must get through just then: they are what
@@ -37,7 +37,9 @@ class RabbitMqSender final : private AmqpLinkHandler {
   void Publish(const Message& message, Broker::Done done);
   // Dropped when it cannot be sent.
   void SendReply(const Reply& reply);
+  void SendProgress(const Progress& progress);
   // kUnavailable: not connected, or too much waits.
+  Result<void> SendWatch(const Watch& watch);
   Result<void> SendCancel(const schema::ExecutionId& id);
 
   // Refuses every further Publish().
@@ -52,7 +54,7 @@ class RabbitMqSender final : private AmqpLinkHandler {
   Result<Turn> Work(AmqpConnection* connection) override;
   void OnLost(const Error& why) override;
 
-  // What waits to be written: the lanes' messages, or the rest.
+  // What waits to be written on one channel: the lanes' messages, progress, or the rest.
   struct Stream {
     const std::size_t max_bytes;
     // Guarded by mutex_.
@@ -67,6 +69,7 @@ class RabbitMqSender final : private AmqpLinkHandler {
   bool Enqueue(Stream& stream, PendingPublish& publish);
   // The last of every publish: lets go of it and calls whoever waits.
   void Finish(Stream& stream, PendingPublish publish, Result<void> result);
+  Result<void> Broadcast(std::string body);
   void FinishAll(std::vector<PendingPublish> publishes, const Result<void>& result);  // of lanes_
   void TakeInbox();
   void DropLate(SteadyTime now);
@@ -81,10 +84,11 @@ class RabbitMqSender final : private AmqpLinkHandler {
   std::mutex mutex_;
   Stream lanes_;
   Stream others_;
+  Stream progress_;  // apart, so that no flood of it delays a reply
 
   // The link's thread's own.
   PublishWindow window_;
-  bool lanes_turn_ = true;
+  std::size_t turn_ = 0;  // whose it is
 
   AmqpLink link_;  // last: its thread uses all of the above
 };

@@ -2,7 +2,7 @@
 //
 //   forkbox.interactive, forkbox.background   durable, bounded, full means refused
 //   forkbox.dead                              what was no message of ours; the newest 10,000
-//   forkbox.cancel                            fanout: ids of executions to cancel
+//   forkbox.cancel                            fanout: ids of executions to cancel or to watch
 //   forkbox.reply.INSTANCE, forkbox.cancel.INSTANCE   of one process, gone with its connection
 #pragma once
 

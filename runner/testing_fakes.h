@@ -19,6 +19,8 @@
 
 #include "base/uuid.h"
 #include "queue/broker.h"
+#include "queue/progress_desk.h"
+#include "queue/subscriptions.h"
 #include "runner/sandbox/driver.h"
 #include "store/execution_store.h"
 
@@ -365,6 +367,20 @@ class FakeBroker final : public queue::Broker {
     return {};
   }
 
+  std::shared_ptr<void> OnWatch(std::function<void(const queue::Watch&)> on_watch) override {
+    return watches_.Add(std::move(on_watch));
+  }
+  Result<void> SendWatch(const queue::Watch& watch) override {
+    watches_.Announce(watch);
+    return {};
+  }
+  void ExpectProgress(const schema::ExecutionId& id,
+                      std::function<void(queue::Progress)> on_progress) override {
+    progress_.Expect(id, std::move(on_progress));
+  }
+  void ForgetProgress(const schema::ExecutionId& id) override { progress_.Forget(id); }
+  void SendProgress(queue::Progress progress) override { progress_.Deliver(std::move(progress)); }
+
   void Close() override {
     const std::lock_guard lock(mu_);
     closed_ = true;
@@ -425,6 +441,8 @@ class FakeBroker final : public queue::Broker {
   std::vector<queue::Reply> replies;
   std::shared_ptr<std::function<void(const schema::ExecutionId&)>> on_cancel_;
   bool closed_ = false;
+  queue::WatchSubscriptions watches_;
+  queue::ProgressDesk progress_;
 };
 
 // Runs nothing. The source's code says what happens: "exit N", "block" (until Cancel() or

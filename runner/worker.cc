@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "runner/case_series.h"
 
 namespace forkbox::runner {
 
@@ -41,6 +42,7 @@ struct Worker::Job {
   std::unique_ptr<queue::Lease> lease;
   std::shared_ptr<const schema::Execution> execution;  // shared with the publisher's message
   SteadyTime leased_at{};
+  std::shared_ptr<ProgressBoard::Run> progress;  // null until it runs; shared with the board
 
   // Guarded by Worker::mu_.
   bool on_slot = true;
@@ -77,7 +79,8 @@ Worker::Worker(WorkerOptions options, store::ExecutionStore& store, queue::Broke
       clock_(clock),
       log_(std::move(log)),
       on_finished_(std::move(on_finished)),
-      max_settling_(4 * options_.slots + 64) {
+      max_settling_(4 * options_.slots + 64),
+      board_({}, broker) {
   cancel_subscription_ =
       broker_.OnCancel([this](const schema::ExecutionId& id) { OnCancelBroadcast(id); });
   chore_thread_ = std::jthread([this](const std::stop_token& stop) { ChoreLoop(stop); });
@@ -258,6 +261,7 @@ schema::Outcome Worker::RunOne(Job& job) {
   const std::int64_t waited_ms = now_ms - job.lease->message().enqueued_unix_ms;
   const microseconds queued = waited_ms > 1 ? milliseconds(waited_ms) : milliseconds(0);
 
+  job.progress = board_.Begin(job.id);
   schema::Outcome outcome = RunInSandbox(job, now_ms);
   outcome.timings.queue = queued;
   outcome.timings.total = queued + duration_cast<microseconds>(steady_clock::now() - job.leased_at);
@@ -272,7 +276,24 @@ schema::Outcome Worker::RunInSandbox(Job& job, std::int64_t now_ms) {
   if (execution.queue_deadline_unix_ms && now_ms > *execution.queue_deadline_unix_ms) {
     return Ended(schema::Reason::kQueueDeadline, "not started within its queue deadline");
   }
+  ProgressBoard::Run& progress = *job.progress;
+  if (!execution.source.cases.empty()) {
+    // What the cases print is judged, and nobody's to watch.
+    const sandbox::EventSink states = [&progress](const schema::Event& event) {
+      if (event.kind == schema::EventKind::kState) progress.On(event);
+    };
+    return RunCaseSeries(execution.source, execution.limits,
+                         [&](const schema::Source& source, const schema::Limits& limits) {
+                           return RunOnce(job, source, limits, states);
+                         });
+  }
+  return RunOnce(job, execution.source, execution.limits,
+                 [&progress](const schema::Event& event) { progress.On(event); });
+}
 
+schema::Outcome Worker::RunOnce(Job& job, const schema::Source& source,
+                                const schema::Limits& limits, const sandbox::EventSink& sink) {
+  const schema::Execution& execution = *job.execution;
   milliseconds delay = options_.retry_delay;
   for (int attempt = 1;; ++attempt) {
     {
@@ -284,8 +305,7 @@ schema::Outcome Worker::RunInSandbox(Job& job, std::int64_t now_ms) {
       }
     }
     const SteadyTime fork_start = steady_clock::now();
-    auto sandbox = driver_.ForkFor(execution.language, execution.limits, execution.source.code,
-                                   execution.source.entry);
+    auto sandbox = driver_.ForkFor(execution.language, limits, source.code, source.entry);
     const SteadyTime run_start = steady_clock::now();
     if (!sandbox) {
       const Error& error = sandbox.error();
@@ -308,7 +328,7 @@ schema::Outcome Worker::RunInSandbox(Job& job, std::int64_t now_ms) {
       if (job.kill) return Ended(schema::Reason::kCancelled, "cancelled before it ran");
       job.running = sandbox->get();
     }
-    schema::Outcome outcome = (*sandbox)->Run(execution.source, {});
+    schema::Outcome outcome = (*sandbox)->Run(source, sink);
     {
       const std::lock_guard lock(job.sandbox_mu);
       job.running = nullptr;
@@ -391,7 +411,7 @@ void Worker::Refuse(const JobPtr& job, const Result<store::ClaimVerdict>& verdic
     case store::ClaimVerdict::kExhausted:
       Later(milliseconds(0), [this, job] {
         ReplyFromStore(*job);
-        Discard(job, /*ack=*/true);
+        Discard(job, /*ack=*/true, /*finished=*/true);
       });
       return;
     case store::ClaimVerdict::kHeld:  // when that claim expires, the sweep publishes it again
@@ -444,7 +464,7 @@ void Worker::OnWritten(const JobPtr& job, Result<bool> written, milliseconds nex
     if (!*written) {
       log_.Info("execution.result_dropped", {{"execution_id", job->id.str()}});
     }
-    Discard(job, /*ack=*/true);
+    Discard(job, /*ack=*/true, /*finished=*/true);
     return;
   }
   log_.Warn("worker.write_failed",
@@ -498,7 +518,8 @@ void Worker::GiveBack(const JobPtr& job, milliseconds next_delay) {
   });
 }
 
-void Worker::Discard(const JobPtr& job, bool ack) {
+void Worker::Discard(const JobPtr& job, bool ack, bool finished) {
+  if (job->progress != nullptr) board_.End(job->id, finished);
   if (ack) {
     if (auto acked = job->lease->Ack(); !acked) {
       log_.Warn("worker.ack_failed",

@@ -26,6 +26,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "queue/broker.h"
+#include "runner/progress_board.h"
 #include "runner/sandbox/driver.h"
 #include "store/execution_store.h"
 
@@ -80,6 +81,9 @@ class Worker {
   Result<store::ClaimVerdict> LoadAndClaim(Job& job);
   schema::Outcome RunOne(Job& job);
   schema::Outcome RunInSandbox(Job& job, std::int64_t now_ms);
+  // One fork and one run in it; forks that fail are tried again.
+  schema::Outcome RunOnce(Job& job, const schema::Source& source, const schema::Limits& limits,
+                          const sandbox::EventSink& sink);
 
   // The verdict and the outcome come from two threads; whichever is second settles the job.
   // For a delivery that carries its execution: `delay` is the pause if the row is not there yet.
@@ -93,7 +97,8 @@ class Worker {
   void OnWritten(const JobPtr& job, Result<bool> written, std::chrono::milliseconds next_delay);
   void ReplyFromStore(Job& job);
   void GiveBack(const JobPtr& job, std::chrono::milliseconds next_delay);
-  void Discard(const JobPtr& job, bool ack);  // the last step of every job
+  // The last step of every job. `finished`: its row is terminal.
+  void Discard(const JobPtr& job, bool ack, bool finished = false);
 
   void OnCancelBroadcast(const schema::ExecutionId& id);
   void RememberCancelled(const schema::ExecutionId& id);
@@ -111,6 +116,7 @@ class Worker {
   const Log log_;
   const OnFinished on_finished_;
   const std::size_t max_settling_;
+  ProgressBoard board_;  // a run of it for each job that runs here
 
   mutable std::mutex mu_;  // guards everything down to the threads, and the flags of jobs
   std::condition_variable changed_;
