@@ -14,13 +14,13 @@ packages="g++ cmake ninja-build ccache pkg-config curl ca-certificates
   libpistache-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libexpected-dev libcli11-dev
   prometheus-cpp-dev libcurl4-openssl-dev libseccomp-dev libsqlite3-dev libssl-dev libcap-dev
   librabbitmq-dev libpqxx-dev libpq-dev
-  python3 python3-dev python3-numpy libgtest-dev libgmock-dev"
-fetches="scripts/fetch-valijson.sh scripts/fetch-node.sh"
+  python3 python3-dev python3-numpy python3-yaml libgtest-dev libgmock-dev"
+fetches="scripts/fetch-valijson.sh scripts/fetch-node.sh scripts/fetch-scalar.sh"
 for arg in "$@"; do
   case "$arg" in
     --bench) packages="$packages bubblewrap wrk" ;;
     --servers)
-      packages="$packages rabbitmq-server postgresql python3-yaml"
+      packages="$packages rabbitmq-server postgresql"
       fetches="$fetches scripts/fetch-promtool.sh"
       ;;
     *) echo "setup: unknown argument $arg" >&2; exit 2 ;;

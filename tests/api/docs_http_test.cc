@@ -1,0 +1,213 @@
+// The documentation over real sockets and the real server; store, queue and runner are fakes.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+
+#include "api/api_server.h"
+#include "api/testing_fakes.h"
+#include "schema/openapi_document.h"
+#include "tests/api/http_client.h"
+#include "tests/api/openapi_contract.h"
+
+namespace forkbox::api {
+namespace {
+
+using forkbox::testing::Fetch;
+using forkbox::testing::HttpAnswer;
+using nlohmann::json;
+
+class DocsHttpTest : public ::testing::Test {
+ protected:
+  void Start(bool with_bundle = true) {
+    KeyEntry entry;
+    entry.digest = KeyDigest::Of("a key");
+    authenticator_.emplace(std::vector<KeyEntry>{entry});
+    ApiServer::Options options;
+    if (with_bundle) {
+      auto bundle = DocsBundle::Open(FORKBOX_SCALAR);
+      ASSERT_TRUE(bundle) << bundle.error().message;
+      options.docs = *std::move(bundle);
+    }
+    server_ = std::make_unique<ApiServer>(std::move(options),
+                                          ApiServer::Parts{.service = service_,
+                                                           .store = database_,
+                                                           .broker = broker_,
+                                                           .authenticator = *authenticator_,
+                                                           .metrics = metrics_,
+                                                           .clock = clock_,
+                                                           .address_guard = guard_,
+                                                           .languages = {},
+                                                           .pool_stats = {},
+                                                           .log = Log::Null()});
+    const Result<void> started = server_->Start();
+    ASSERT_TRUE(started) << started.error().message;
+  }
+
+  HttpAnswer Ask(const std::string& method, const std::string& path, http::Fields headers = {}) {
+    return Fetch(server_->port(), {method, path, std::move(headers), ""});
+  }
+  HttpAnswer Get(const std::string& path, http::Fields headers = {}) {
+    return Ask("GET", path, std::move(headers));
+  }
+  // The scripts that the page names.
+  std::vector<std::string> Scripts() {
+    const std::string page = Get("/scalar").body;
+    std::vector<std::string> scripts;
+    const std::string mark = "<script src=\"";
+    for (auto at = page.find(mark); at != page.npos; at = page.find(mark, at + 1)) {
+      const auto begin = at + mark.size();
+      scripts.push_back(page.substr(begin, page.find('"', begin) - begin));
+    }
+    return scripts;
+  }
+
+  FakeClock clock_;
+  testing::FakeStore store_;
+  testing::FakeDatabase database_{store_};
+  testing::FakeBroker broker_;
+  webhook::AddressGuard guard_;
+  Metrics metrics_;
+  std::optional<Authenticator> authenticator_;
+  ExecutionService service_{{}, store_, broker_, metrics_, clock_, Log::Null()};
+  std::unique_ptr<ApiServer> server_;
+};
+
+// "/executions/:id" is "/executions/{id}" there.
+std::string AsInTheDocument(const std::string& path) {
+  std::string shown;
+  bool parameter = false;
+  for (const char c : path + "/") {
+    if (c == '/' && parameter) shown += '}';
+    if (c == '/') parameter = false;
+    if (c == ':') {
+      shown += '{';
+      parameter = true;
+    } else {
+      shown += c;
+    }
+  }
+  shown.pop_back();
+  return shown;
+}
+
+TEST_F(DocsHttpTest, EveryRouteIsInTheDocumentAndTheOtherWayRound) {
+  Start();
+  std::set<std::string> registered;
+  for (const auto& route : server_->routes()) {
+    registered.insert(std::string(ToString(route.method)) + " " + AsInTheDocument(route.path));
+  }
+  std::set<std::string> documented;
+  for (const auto& [path, item] : forkbox::testing::OpenApi()["paths"].items()) {
+    for (const auto& [name, operation] : item.items()) {
+      std::string method = name;
+      for (char& c : method) c = static_cast<char>(c & ~0x20);
+      if (http::ParseMethod(method)) documented.insert(method + " " + path);
+    }
+  }
+  for (const std::string& route : registered) {
+    EXPECT_TRUE(documented.contains(route)) << route << " is not in schema/openapi.yaml";
+  }
+  for (const std::string& operation : documented) {
+    EXPECT_TRUE(registered.contains(operation)) << operation << " is served by nobody";
+  }
+}
+
+TEST_F(DocsHttpTest, TheDocumentNeedsNoKey) {
+  Start();
+  EXPECT_EQ(Get("/api/v1/queue").status, 401) << "or this test tests nothing";
+  for (const char* path : {"/openapi.json", "/api/v1/openapi.json"}) {
+    const HttpAnswer answer = Get(path);
+    EXPECT_EQ(answer.status, 200) << path;
+    EXPECT_EQ(answer.Header("Content-Type"), "application/json");
+    EXPECT_EQ(json::parse(answer.body)["openapi"], "3.1.0");
+  }
+  const HttpAnswer yaml = Get("/openapi.yaml");
+  EXPECT_EQ(yaml.status, 200);
+  EXPECT_EQ(yaml.Header("Content-Type"), "application/yaml");
+  EXPECT_TRUE(yaml.body.starts_with("openapi: 3.1.0\n")) << yaml.body.substr(0, 80);
+  EXPECT_EQ(yaml.body.find("<<:"), std::string::npos) << "not every reader knows merges";
+}
+
+TEST_F(DocsHttpTest, WhoHasItIsNotSentItAgain) {
+  Start();
+  std::vector<std::string> paths = Scripts();
+  ASSERT_EQ(paths.size(), 2U);
+  paths.insert(paths.end(), {"/openapi.json", "/openapi.yaml"});
+  for (const std::string& path : paths) {
+    const std::string tag = Get(path).Header("ETag");
+    ASSERT_FALSE(tag.empty()) << path;
+    for (const std::string& given : {tag, "W/" + tag, "\"other\", " + tag, std::string("*")}) {
+      const HttpAnswer again = Get(path, {{"If-None-Match", given}});
+      EXPECT_EQ(again.status, 304) << path << " " << given;
+      EXPECT_EQ(again.body, "");
+      EXPECT_EQ(again.Header("ETag"), tag);
+    }
+    EXPECT_EQ(Get(path, {{"If-None-Match", "\"other\""}}).status, 200) << path;
+  }
+}
+
+TEST_F(DocsHttpTest, ThePageLoadsNothingFromElsewhere) {
+  Start();
+  std::set<std::string> policies;
+  for (const char* path : {"/scalar", "/scalar/", "/api/scalar"}) {
+    const HttpAnswer page = Get(path);
+    EXPECT_EQ(page.status, 200) << path;
+    EXPECT_EQ(page.Header("Content-Type"), "text/html; charset=utf-8");
+    const std::string policy = page.Header("Content-Security-Policy");
+    EXPECT_TRUE(policy.starts_with("default-src 'none'; script-src 'self'; ")) << policy;
+    EXPECT_EQ(policy.find("unsafe"), std::string::npos) << policy;
+    EXPECT_EQ(policy.find("http"), std::string::npos) << policy;
+    EXPECT_EQ(page.body.find("://"), std::string::npos) << page.body;
+    EXPECT_TRUE(policies.insert(policy).second) << "a nonce is for one page";
+  }
+}
+
+TEST_F(DocsHttpTest, TheBundleComesWhole) {
+  Start();
+  const auto scripts = Scripts();
+  ASSERT_EQ(scripts.size(), 2U);
+  for (const std::string& script : scripts) {
+    const HttpAnswer answer = Get(script);
+    EXPECT_EQ(answer.status, 200) << script;
+    EXPECT_EQ(answer.Header("Content-Type"), "text/javascript; charset=utf-8");
+    EXPECT_EQ(answer.Header("X-Content-Type-Options"), "nosniff");
+    EXPECT_EQ(answer.Header("Content-Length"), std::to_string(answer.body.size()));
+    const HttpAnswer head = Ask("HEAD", script);
+    EXPECT_EQ(head.status, 200);
+    EXPECT_EQ(head.Header("Content-Length"), std::to_string(answer.body.size()));
+    EXPECT_EQ(head.body, "");
+  }
+  const HttpAnswer bundle = Get(scripts[0]);
+  EXPECT_EQ(bundle.body.size(), std::filesystem::file_size(FORKBOX_SCALAR));
+  EXPECT_NE(bundle.Header("Cache-Control").find("immutable"), std::string::npos);
+  // Its name changes with its version; what starts it is asked for each time.
+  EXPECT_NE(scripts[0].find("scalar-1."), std::string::npos) << scripts[0];
+  EXPECT_EQ(Get(scripts[1]).Header("Cache-Control"), "no-cache");
+}
+
+TEST_F(DocsHttpTest, NothingElseIsServed) {
+  Start();
+  for (const char* path : {"/scalar/standalone.js", "/scalar/..%2fNOTICE", "/scalar/%2e%2e",
+                           "/scalar/start.js%00", "/scalar/a/b"}) {
+    const HttpAnswer answer = Get(path);
+    EXPECT_EQ(answer.status, 404) << path;
+    EXPECT_TRUE(json::parse(answer.body).contains("error"));
+  }
+  EXPECT_EQ(Ask("POST", "/openapi.json").status, 405);
+}
+
+TEST_F(DocsHttpTest, WithoutTheBundleThePageIsOfLinks) {
+  Start(/*with_bundle=*/false);
+  EXPECT_TRUE(Scripts().empty());
+  const HttpAnswer page = Get("/scalar");
+  EXPECT_EQ(page.status, 200);
+  EXPECT_NE(page.body.find("href=\"/openapi.json\""), std::string::npos);
+  EXPECT_FALSE(DocsBundle::Open("/no/such/file"));
+  EXPECT_FALSE(DocsBundle::Open("/tmp"));
+}
+
+}  // namespace
+}  // namespace forkbox::api
