@@ -17,6 +17,7 @@
 
 #include "base/result.h"
 #include "runner/languages/execution_model.h"
+#include "runner/sandbox/service.h"
 #include "schema/execution.h"
 
 namespace forkbox::sandbox {
@@ -79,6 +80,17 @@ class Driver {
   Result<std::unique_ptr<Sandbox>> ForkFor(const std::string& language,
                                            const schema::Limits& limits, std::string_view code) {
     return ForkFor(language, limits, code, schema::EntryKind::kScript);
+  }
+
+  // A fork that runs the source's code as a program that serves its caller, for as long as that
+  // keeps it. Of the limits only those of the cell hold (see service.h); the source brings no files
+  // and no stdin. Errors as of Fork(); kUnavailable also where there is no such thing.
+  virtual Result<std::unique_ptr<Service>> Serve(const std::string& language,
+                                                 const schema::Limits& limits,
+                                                 const schema::Source& source) {
+    (void)limits;
+    (void)source;
+    return Fail(ErrorCode::kUnavailable, language + " cannot serve here");
   }
 
   [[nodiscard]] virtual std::vector<LanguageStatus> Languages() const = 0;

@@ -8,6 +8,8 @@
 #include <fstream>
 #include <set>
 
+#include "runner/sandbox/process_service.h"
+
 namespace forkbox::sandbox {
 namespace {
 
@@ -316,6 +318,23 @@ Result<std::unique_ptr<Sandbox>> ProcessDriver::ForkFor(const std::string& langu
     return Fail(ErrorCode::kUnavailable, "descriptors ran out (RLIMIT_NOFILE)");
   }
   return sandbox;
+}
+
+Result<std::unique_ptr<Service>> ProcessDriver::Serve(const std::string& language,
+                                                      const schema::Limits& limits,
+                                                      const schema::Source& source) {
+  const Language* found = Find(language);
+  if (found == nullptr) {
+    return Fail(ErrorCode::kInvalidArgument, "unknown language " + language);
+  }
+  if (!found->status.ready) {
+    return Fail(ErrorCode::kUnavailable, language + " is not available: " + found->status.reason);
+  }
+  auto fork = Take(found->template_index, limits);
+  if (!fork) return Fail(fork.error());
+  auto service = ProcessService::Start(std::move(*fork), found->plan, source);
+  if (!service) return Fail(service.error());
+  return std::unique_ptr<Service>(std::move(*service));
 }
 
 Result<ReadyFork> ProcessDriver::Take(std::size_t template_index, const schema::Limits& limits) {

@@ -50,6 +50,8 @@ class ProcessDriver final : public Driver {
                                            const schema::Limits& limits, std::string_view code,
                                            schema::EntryKind entry) override;
   using Driver::ForkFor;
+  Result<std::unique_ptr<Service>> Serve(const std::string& language, const schema::Limits& limits,
+                                         const schema::Source& source) override;
   // A fork for the compile step of a language whose manifest has a command for it, under the limits
   // of that step: for its Compile(). Errors as of Fork().
   Result<std::unique_ptr<ProcessSandbox>> ForkCompile(const std::string& language);

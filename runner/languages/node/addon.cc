@@ -60,7 +60,7 @@ struct Template {
   std::optional<ThreadId> thread_id;
 
   v8::Global<Context> context;
-  v8::Global<Function> prepare;   // prepare(pid, fileName, args)
+  v8::Global<Function> prepare;   // prepare(pid, fileName, args, sourceMaps)
   v8::Global<Function> run_main;  // what node itself does with the main file
   std::string node_path;
   uv_idle_t turn{};   // see ServeForks()
@@ -195,8 +195,10 @@ void WaitForQuietThreads() {
 
 // A new node for a job that asks for what only a new one can do. The isolation stays: this
 // process already gave up everything.
-[[noreturn]] void ExecNode(const sandbox::ChildJob& job) {
-  std::vector<std::string> strings{"node", job.file_name};
+[[noreturn]] void ExecNode(const sandbox::ChildJob& job, bool source_maps) {
+  std::vector<std::string> strings{"node"};
+  if (source_maps) strings.emplace_back("--enable-source-maps");
+  strings.push_back(job.file_name);
   strings.insert(strings.end(), job.args.begin(), job.args.end());
   std::vector<std::string> variables;
   for (const auto& [name, value] : job.env) variables.push_back(name + "=" + value);
@@ -222,14 +224,14 @@ bool Has(const Environment& environment, std::string_view name) {
   return false;
 }
 
-void Prepare(const sandbox::ChildJob& job) {
+void Prepare(const sandbox::ChildJob& job, bool source_maps) {
   Isolate* const isolate = the_template->isolate;
   const Local<Context> context = isolate->GetCurrentContext();
   std::vector<Local<Value>> args;
   for (const std::string& arg : job.args) args.push_back(Utf8(isolate, arg));
-  std::array<Local<Value>, 3> parameters{v8::Integer::New(isolate, ::getpid()),
-                                         Utf8(isolate, job.file_name),
-                                         v8::Array::New(isolate, args.data(), args.size())};
+  std::array<Local<Value>, 4> parameters{
+      v8::Integer::New(isolate, ::getpid()), Utf8(isolate, job.file_name),
+      v8::Array::New(isolate, args.data(), args.size()), v8::Boolean::New(isolate, source_maps)};
   const v8::TryCatch failed(isolate);
   if (the_template->prepare.Get(isolate)
           ->Call(context, v8::Undefined(isolate), parameters.size(), parameters.data())
@@ -253,7 +255,8 @@ void BecomeJob(int channel) {
   sandbox::ChildJob job = sandbox::ReceiveJob(channel);
 
   StripForbidden(&job.env);
-  if (NeedsRealStart(job.env)) ExecNode(job);
+  const bool source_maps = TakeSourceMaps(&job.env);
+  if (NeedsRealStart(job.env)) ExecNode(job, source_maps);
   uv_update_time(the_template->loop);
   ReplaceEnvironment(job.env);
   if (Has(job.env, "TZ")) {
@@ -264,7 +267,7 @@ void BecomeJob(int channel) {
   const HandleScope scope(isolate);
   const Local<Context> context = the_template->context.Get(isolate);
   const Context::Scope entered(context);
-  Prepare(job);
+  Prepare(job, source_maps);
   // The main script's asynchronous context (async_hooks): 1, triggered by nothing. Leaving the
   // scope runs ticks and promise jobs, as the end of a main script does.
   const node::CallbackScope main_script(isolate, v8::Object::New(isolate), {1, 0});

@@ -54,6 +54,12 @@ void StripForbidden(Environment* environment) {
                 [](const auto& variable) { return variable.first == "NODE_EXTRA_CA_CERTS"; });
 }
 
+bool TakeSourceMaps(Environment* environment) {
+  return std::erase_if(*environment, [](const auto& variable) {
+           return variable.first == "FORKBOX_SOURCE_MAPS";
+         }) > 0;
+}
+
 bool NeedsRealStart(const Environment& environment) {
   return std::any_of(environment.begin(), environment.end(), [](const auto& variable) {
     return Contains(kReadAtStart, variable.first) ||

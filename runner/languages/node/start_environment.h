@@ -14,6 +14,10 @@ using Environment = std::vector<std::pair<std::string, std::string>>;
 // of Node parse all root certificates.
 void StripForbidden(Environment* environment);
 
+// Takes FORKBOX_SOURCE_MAPS out, which languages that are transpiled to JavaScript set in their
+// manifest: stack traces are to name the lines of the source. True if it was there.
+bool TakeSourceMaps(Environment* environment);
+
 bool NeedsRealStart(const Environment& environment);
 
 }  // namespace forkbox::javascript

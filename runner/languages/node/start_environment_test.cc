@@ -36,5 +36,12 @@ TEST(StripForbidden, TakesAwayTheHostsCertificates) {
   EXPECT_EQ(environment, (Environment{{"A", "1"}, {"B", "2"}}));
 }
 
+TEST(TakeSourceMaps, IsSeenByNobodyElse) {
+  Environment environment{{"A", "1"}, {"FORKBOX_SOURCE_MAPS", "1"}};
+  EXPECT_TRUE(TakeSourceMaps(&environment));
+  EXPECT_EQ(environment, (Environment{{"A", "1"}}));
+  EXPECT_FALSE(TakeSourceMaps(&environment));
+}
+
 }  // namespace
 }  // namespace forkbox::javascript

@@ -112,9 +112,9 @@ async function warmUp(addon) {
   for (const name of kPreloadedGlobals) void globalThis[name];
   const runMain = compileRunMain();
   addon.captureOutput();
-  for (const program of ['script.js', 'module.mjs']) {
+  for (const program of ['script.js', 'module.mjs', 'mapped.js']) {
     for (let round = 0; round < kWarmUpRounds; ++round) {
-      prepare(process.pid, path.join(__dirname, 'warmup', program), []);
+      prepare(process.pid, path.join(__dirname, 'warmup', program), [], program === 'mapped.js');
       runMain();
       await nextTurn();
       await nextTurn();
@@ -127,16 +127,18 @@ async function warmUp(addon) {
 }
 
 // The last words before the main script, in the child; also what nobody should find there.
-function prepare(pid, fileName, args) {
+function prepare(pid, fileName, args, sourceMaps) {
   Object.defineProperty(process, 'pid',
                         { configurable: true, enumerable: true, writable: false, value: pid });
   process.chdir('.');  // forgets the cached working directory
   process.argv = [process.execPath, path.resolve(fileName), ...args];
   Module._initPaths();  // reads NODE_PATH and HOME
+  if (sourceMaps) process.setSourceMapsEnabled(true);
   clocks.restart();
 }
 
 function forgetTemplate() {
+  process.setSourceMapsEnabled(false);
   process.execArgv = [];
   delete process.mainModule;
   for (const file of Object.keys(Module._cache)) delete Module._cache[file];

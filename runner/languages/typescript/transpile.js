@@ -24,55 +24,82 @@ const kMaxDiagnostics = 20;
 const kMaxLineShown = 160;
 // Of swc's own memory. More than that is given back by starting swc again.
 const kMaxMemoryKept = 64 << 20;
+const kWarmUpRounds = 5;
 
 // --- swc -------------------------------------------------------------------------------------
 
 // The glue that comes with swc's WebAssembly keeps its state in variables of its file. It is
 // evaluated here without its last lines, which load one instance for ever, and with a few more,
 // which make and restore instances.
-function loadSwc() {
+function loadSwc(practice) {
   const wasm = new WebAssembly.Module(fs.readFileSync(`${kSwc}/wasm_bg.wasm`));
   const file = fs.readFileSync(`${kSwc}/wasm.js`, 'utf8');
   const glue = file.slice(0, file.indexOf("const path = require('path')"));
   const control = `
-    const kFirstObject = heap.length;
+    const atStart = heap.slice();
     return {
       instantiate(compiled) {
         wasm = new WebAssembly.Instance(compiled, imports).exports;
         cachedUint8ArrayMemory0 = cachedDataViewMemory0 = null;
-        heap.length = heap_next = kFirstObject;
+        this.setObjects({ objects: atStart, next: atStart.length });
         return wasm;
       },
-      forgetObjects() { heap.length = heap_next = kFirstObject; },
+      objects() { return { objects: heap.slice(), next: heap_next }; },
+      setObjects({ objects, next }) {
+        heap.splice(0, heap.length, ...objects);
+        heap_next = next;
+      },
     };`;
   const own = { exports: {} };
-  const { instantiate, forgetObjects } =
-      vm.compileFunction(glue + control, ['module', 'require'])(own, require);
+  const glued = vm.compileFunction(glue + control, ['module', 'require'])(own, require);
   let instance;
+  let objectsAtStart;
   let memoryAtStart;
   let stackAtStart;
   return {
     transform: own.exports.transformSync,
     parse: own.exports.parseSync,
+    // `practice` is what it does before it remembers its state: a first time costs much more.
     start() {
-      instance = instantiate(wasm);
-      memoryAtStart = new Uint8Array(instance.memory.buffer).slice();
+      instance = glued.instantiate(wasm);
       stackAtStart = instance.__wbindgen_add_to_stack_pointer(0);
+      practice();
+      objectsAtStart = glued.objects();
+      memoryAtStart = new Uint8Array(instance.memory.buffer).slice();
     },
-    // After a trap, or with a lot of memory, this takes a new instance.
-    restore(trapped) {
-      if (trapped || instance.memory.buffer.byteLength > kMaxMemoryKept) return this.start();
+    restore() {
+      if (instance.memory.buffer.byteLength > kMaxMemoryKept) return this.start();
       const memory = new Uint8Array(instance.memory.buffer);
       memory.set(memoryAtStart);
       memory.fill(0, memoryAtStart.length);
       const stack = instance.__wbindgen_add_to_stack_pointer(0);
       instance.__wbindgen_add_to_stack_pointer(stackAtStart - stack);
-      forgetObjects();
+      glued.setObjects(objectsAtStart);
     },
   };
 }
 
-const swc = loadSwc();
+const swc = loadSwc(practise);
+
+const kPractice = `
+  enum A { X, Y = 'y' } const enum B { Z = 1 } namespace N { export const n: number = 1; }
+  abstract class C<T> { constructor(private readonly t: T, protected u?: A) {} abstract f(): T; }
+  interface I { a: string; b?: number[] } type U = I | Record<string, unknown>;
+  @d class D extends C<number> { #p = 1; @d f() { return this.#p ?? B.Z; } static s = 's'; }
+  export async function g<T extends I>(x: T, ...rest: U[]): Promise<string> {
+    for (const r of rest) { if (typeof r === 'object') continue; }
+    try { await Promise.all(rest.map(async (r) => \`\${r}\`)); } catch (e) { throw e as Error; }
+    return x!.a satisfies string;
+  }
+  import * as fs from 'fs'; import { join } from 'path'; console.log(fs, join);
+  function d(...a: any[]): any {} export default A;`;
+
+function practise() {
+  for (const [name, code] of [['a.ts', kPractice], ['b.mts', kPractice],
+    ['c.tsx', 'let x: any = <a b={1}>c</a>'], ['d.ts', 'let x: = 1']]) {
+    answer({ files: [sourceFile(name, code)], others: [], tsconfig: '', packageJson: '' });
+  }
+}
 
 // --- diagnostics -----------------------------------------------------------------------------
 
@@ -215,7 +242,7 @@ function completeSpecifiers(file, parser, names) {
   if (![...quoted].some((match) => completed(file.path, match[2], names))) return file.code;
   const found = [];
   // Positions are bytes, counted on over all that an instance has parsed.
-  swc.restore(false);
+  swc.restore();
   specifiersIn(swc.parse(file.code, { ...parser, target: 'esnext' }).body, found);
   const bytes = Buffer.from(file.code);
   const parts = [];
@@ -312,16 +339,14 @@ function transpileFiles(request, modules) {
       if (result.needsModules) return undefined;
       codes.push(result.code);
     } catch (error) {
-      let trapped = false;
       if (error instanceof Refused) {
         diagnostics.push(...error.diagnostics);
       } else if (typeof error === 'string') {
         diagnostics.push(...readDrawing(file, error));
       } else {
-        trapped = true;
         diagnostics.push(`${file.path}: error: too deeply nested or too large to transpile`);
+        swc.start();  // it trapped: its stack and memory are in any state
       }
-      swc.restore(trapped);
     }
     if (diagnostics.length >= kMaxDiagnostics) break;
   }
@@ -371,6 +396,11 @@ function writeWhole(parts) {
   }
 }
 
+function sourceFile(name, code) {
+  let lines;
+  return { path: name, code, lines: () => lines ??= code.split(/\r\n|[\n\r\u2028\u2029]/) };
+}
+
 function readRequest() {
   const body = readExactly(readExactly(4).readUInt32LE());
   let at = 0;
@@ -380,11 +410,7 @@ function readRequest() {
     return body.toString('utf8', at, at += size);
   };
   const list = (item) => Array.from({ length: number() }, item);
-  const file = () => {
-    const [name, code] = [text(), text().replace(/^\ufeff/, '')];
-    let lines;
-    return { path: name, code, lines: () => lines ??= code.split(/\r\n|[\n\r\u2028\u2029]/) };
-  };
+  const file = () => sourceFile(text(), text().replace(/^\ufeff/, ''));
   return { files: list(file), others: list(text), tsconfig: text(), packageJson: text() };
 }
 
@@ -411,35 +437,16 @@ function answer(request) {
   }
 }
 
-// Its code is compiled, and compiled well, once it has been used a little.
-function warmUp() {
-  const code = `
-    enum A { X, Y = 'y' } const enum B { Z = 1 } namespace N { export const n: number = 1; }
-    abstract class C<T> { constructor(private readonly t: T, protected u?: A) {} abstract f(): T; }
-    interface I { a: string; b?: number[] } type U = I | Record<string, unknown>;
-    @d class D extends C<number> { #p = 1; @d f() { return this.#p ?? B.Z; } static s = 's'; }
-    export async function g<T extends I>(x: T, ...rest: U[]): Promise<string> {
-      for (const r of rest) { if (typeof r === 'object') continue; }
-      try { await Promise.all(rest.map(async (r) => \`\${r}\`)); } catch (e) { throw e as Error; }
-      return x!.a satisfies string;
-    }
-    function d(...a: any[]): any {} export default A;`;
-  const warm = { path: 'main.ts', code, lines: () => [] };
-  const request = { files: [warm], others: [], tsconfig: '', packageJson: '' };
-  for (let round = 0; round < 20; ++round) {
-    transpile(request);
-    swc.restore(false);
-  }
-  answer({ ...request, files: [{ ...warm, code: 'let x: = 1', lines: () => ['let x: = 1'] }] });
-  swc.restore(false);
-}
-
 swc.start();
-warmUp();
+// Its code is compiled, and compiled well, once it has been used a little.
+for (let round = 0; round < kWarmUpRounds; ++round) {
+  practise();
+  swc.restore();
+}
 writeReply({ status: 0, diagnostics: '', codes: [] });  // ready
 
 (function serve() {
   writeReply(answer(readRequest()));
-  swc.restore(false);
+  swc.restore();
   setImmediate(serve);  // V8's own tasks get their turn
 })();

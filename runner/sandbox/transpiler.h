@@ -1,0 +1,101 @@
+// Transpiler: TypeScript to JavaScript, in a few processes that live on.
+//
+// A source takes half a millisecond where starting a transpiler takes hundreds, so it is started
+// once. It reads text from anyone: each process is a sandbox like those of programs (Driver::Serve)
+// and serves one source at a time, in its own memory put back to the same state after each
+// (languages/typescript/transpile.js). It is given no more than a deadline: a process that is late,
+// dies or answers nonsense is replaced, and only the source it worked on is affected.
+//
+// Of the program: main.ts and every .ts, .tsx, .mts and .cts among its files (not .d.ts) become
+// main.js, .js, .mjs and .cjs with an inline source map; the other files are left as they are.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "runner/sandbox/compiler.h"
+#include "runner/sandbox/driver.h"
+
+namespace forkbox::sandbox {
+
+struct TranspilerOptions {
+  std::size_t processes = 2;
+  std::string file_name = "main.ts";  // of Source::code
+  // Sources that may wait for a process; one more fails at once.
+  std::size_t max_waiting = 256;
+  // A source has this time, more by its size, and never more than the most.
+  std::chrono::milliseconds time{5000};
+  std::chrono::milliseconds time_per_mib{5000};
+  std::chrono::milliseconds time_per_file{20};
+  std::chrono::milliseconds most_time{60'000};
+  std::chrono::milliseconds start_time{30'000};  // of a process, until it is ready
+  std::uint64_t memory_bytes = 1ULL << 30;       // of a process
+  std::uint64_t max_source_bytes = 64ULL << 20;  // of all files
+  // Whatever it may have gathered, it goes after so many sources.
+  std::uint64_t sources_per_process = 50'000;
+  Log log = Log::Null();
+};
+
+struct TranspilerStats {
+  std::uint64_t started = 0;  // processes that came to be ready
+  std::uint64_t lost = 0;     // that died, were late or answered nonsense
+  std::size_t ready = 0;      // now, those at work included
+};
+
+// See compiler.h for the contract. Thread-safe. The processes are started in the background by the
+// first Prepare() or Compile(), which the driver must be open for.
+class Transpiler final : public Compiler {
+ public:
+  // The driver outlives the transpiler.
+  Transpiler(Driver& driver, TranspilerOptions options);
+  ~Transpiler() override;
+
+  void Prepare();
+
+  Compiled Compile(const schema::Source& source, const std::stop_token& cancelled) override;
+
+  [[nodiscard]] TranspilerStats Stats() const;
+
+ private:
+  struct Slot {
+    std::unique_ptr<Service> service;  // nullptr: to be started
+    bool busy = false;
+    std::uint64_t sources = 0;
+  };
+  enum class Ending { kAnswered, kDied, kLate, kTooLarge, kCancelled };
+  struct Exchange {
+    Ending ending = Ending::kDied;
+    std::string reply;
+  };
+
+  Slot* Take(Deadline deadline, const std::stop_token& cancelled, std::string* why_not);
+  void GiveBack(Slot* slot, bool keep);
+  void KeepRunning(const std::stop_token& stop);
+  Result<std::unique_ptr<Service>> StartProcess(const std::stop_token& stop);
+  [[nodiscard]] std::chrono::milliseconds TimeFor(std::size_t bytes, std::size_t files) const;
+  static Exchange Talk(Service& service, std::string_view request, Deadline deadline,
+                       const std::stop_token& cancelled);
+
+  Driver& driver_;
+  const TranspilerOptions options_;
+
+  mutable std::mutex mutex_;  // guards all below
+  std::condition_variable_any changed_;
+  std::vector<Slot> slots_;
+  std::size_t waiting_ = 0;
+  bool prepared_ = false;
+  std::string last_failure_;
+  TranspilerStats stats_;
+  std::jthread keeper_;  // last: it uses the others
+};
+
+}  // namespace forkbox::sandbox
