@@ -3,9 +3,22 @@
 #include <algorithm>
 #include <utility>
 
+#include "api/auth/key_gate.h"
 #include "webhook/url_check.h"
 
 namespace forkbox::api {
+namespace {
+
+// Needs no key, and must answer when the store does not.
+bool IsPublic(const std::string& path) {
+  for (const char* end : {"/health", "/languages", "/metrics", "/openapi.json", "/openapi.yaml",
+                          "/scalar", "/scalar/:asset"}) {
+    if (path.ends_with(end)) return true;
+  }
+  return false;
+}
+
+}  // namespace
 
 ApiServer::ApiServer(Options options, Parts parts)
     : options_(std::move(options)),
@@ -18,12 +31,16 @@ ApiServer::ApiServer(Options options, Parts parts)
             return all;
           },
           parts_.clock),
-      admission_(options_.admission, parts_.authenticator, parts_.clock) {}
+      keys_(options_.keys, parts_.authenticator, parts_.store.keys(), parts_.clock, parts_.log),
+      admission_(options_.admission, keys_, parts_.clock) {}
 
 ApiServer::~ApiServer() { Stop(); }
 
 Result<void> ApiServer::Start() {
-  if (!parts_.authenticator.enabled()) {
+  if (Result<void> read = keys_.Start(); !read) {
+    return Fail(read.error().code, "read the keys: " + read.error().message);
+  }
+  if (!keys_.enabled()) {
     if (!IsLoopback(options_.http.address) && !options_.insecure_no_auth) {
       return Fail(ErrorCode::kInvalidArgument,
                   "without keys anybody who reaches " + options_.http.address +
@@ -39,16 +56,30 @@ Result<void> ApiServer::Start() {
   if (!zeroboot) return Fail(zeroboot.error());
   zeroboot_ = std::make_unique<ZerobootDialect>(*std::move(zeroboot));
 
-  Result<NcaDialect> nca =
-      NcaDialect::Create(options_.nca, {parts_.service, languages_, admission_, parts_.clock,
-                                        [guard = parts_.address_guard](std::string_view url) {
-                                          return webhook::CheckWebhookUrl(url, guard);
-                                        }});
+  const auto check_webhook_url = [guard = parts_.address_guard](std::string_view url) {
+    return webhook::CheckWebhookUrl(url, guard);
+  };
+  Result<NcaDialect> nca = NcaDialect::Create(
+      options_.nca, {parts_.service, languages_, admission_, parts_.clock, check_webhook_url});
   if (!nca) return Fail(nca.error());
   nca_ = std::make_unique<NcaDialect>(*std::move(nca));
+  Result<std::unique_ptr<Exec0Dialect>> exec0 = Exec0Dialect::Create(
+      options_.exec0, {parts_.service, languages_, admission_, parts_.clock, check_webhook_url});
+  if (!exec0) return Fail(exec0.error());
+  exec0_ = *std::move(exec0);
   native_ = std::make_unique<NativeApi>(
       options_.native, NativeApi::Parts{parts_.service, parts_.store, parts_.broker, admission_,
                                         *store_probe_, parts_.clock, parts_.log});
+
+  events_ = std::make_unique<EventStream>(
+      options_.events, EventStream::Parts{parts_.service, parts_.store.executions(), parts_.broker,
+                                          admission_, parts_.clock, parts_.log});
+  Result<std::unique_ptr<Exec0Keys>> exec0_keys = Exec0Keys::Create(
+      options_.exec0_keys, {parts_.store, keys_, admission_, parts_.clock, parts_.log});
+  if (!exec0_keys) return Fail(exec0_keys.error());
+  exec0_keys_ = *std::move(exec0_keys);
+  exec0_account_ = std::make_unique<Exec0Account>(
+      options_.exec0_account, Exec0Account::Parts{parts_.store, admission_, parts_.clock});
 
   http::Server::Options http = options_.http;
   http.log = parts_.log;
@@ -56,12 +87,17 @@ Result<void> ApiServer::Start() {
                                                                    std::string_view target) {
     const std::string_view path = target.substr(0, target.find('?'));
     // A path may take more than the rest, never less.
-    return std::max({zeroboot_->BodyLimit(path), nca_->BodyLimit(path), otherwise});
+    return std::max(
+        {zeroboot_->BodyLimit(path), nca_->BodyLimit(path), exec0_->BodyLimit(path), otherwise});
   };
   http.error_body = [](const http::OwnAnswer& answer) {
     if (auto body = NcaDialect::ErrorBody(answer)) return *std::move(body);
     if (auto body = NativeApi::ErrorBody(answer)) return *std::move(body);
     return ZerobootDialect::ErrorBody(answer);
+  };
+  http.before_handler = [this](const std::string& path, http::Handler handler) {
+    if (IsPublic(path)) return handler;
+    return BehindKeyGate(keys_, std::move(handler));
   };
   http.on_request = [metrics = &parts_.metrics](const http::RequestRecord& request) {
     metrics->HttpRequest(request.method, request.route, request.status);
@@ -69,7 +105,13 @@ Result<void> ApiServer::Start() {
   server_ = std::make_unique<http::Server>(std::move(http));
   zeroboot_->RegisterOn(*server_);
   nca_->RegisterOn(*server_);
+  exec0_->RegisterOn(*server_);
   native_->RegisterOn(*server_);
+  events_->RegisterOn(*server_);
+  exec0_keys_->RegisterOn(*server_);
+  exec0_account_->RegisterOn(*server_);
+  docs_ = std::make_unique<Docs>(std::move(options_.docs));
+  docs_->RegisterOn(*server_);
   for (const char* path : {"/v1/metrics", "/metrics"}) {
     server_->Route(http::Method::kGet, path, [this](http::Call& call) { ServeMetrics(call); });
   }
@@ -78,13 +120,23 @@ Result<void> ApiServer::Start() {
 
 std::uint16_t ApiServer::port() const { return server_ ? server_->port() : std::uint16_t{0}; }
 
+std::vector<http::Server::RouteName> ApiServer::routes() const {
+  return server_ ? server_->routes() : std::vector<http::Server::RouteName>{};
+}
+
 std::size_t ApiServer::Drain(std::chrono::milliseconds timeout) {
+  if (events_) events_->EndStreams();
   return server_ ? server_->Drain(timeout) : 0;
 }
 
 void ApiServer::Stop() {
   if (server_) server_->Stop();
+  keys_.Stop();
+  if (exec0_) exec0_->Close();
   if (native_) native_->Close();
+  if (events_) events_->Close();
+  if (exec0_keys_) exec0_keys_->Close();
+  if (exec0_account_) exec0_account_->Close();
 }
 
 void ApiServer::ServeMetrics(http::Call& call) {

@@ -14,8 +14,15 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "api/auth/admission.h"
+#include "api/auth/key_ring.h"
+#include "api/docs.h"
+#include "api/event_stream.h"
+#include "api/exec0.h"
+#include "api/exec0_account.h"
+#include "api/exec0_keys.h"
 #include "api/execution_service.h"
 #include "api/http/server.h"
 #include "api/language_catalog.h"
@@ -39,20 +46,26 @@ class ApiServer {
   struct Options {
     http::Server::Options http;     // address, port, threads, limits; log and hooks are set here
     bool insecure_no_auth = false;  // without keys, may listen beyond loopback all the same
+    KeyRing::Options keys;
     Admission::Options admission;
     ZerobootDialect::Options zeroboot;
     // The most of each output stream any execution keeps.
     std::size_t max_output_bytes = 1 << 20;
     NativeApi::Options native;
+    EventStream::Options events;
+    Exec0Keys::Options exec0_keys;
+    Exec0Account::Options exec0_account;
     NcaDialect::Options nca;
+    Exec0Dialect::Options exec0;
     StoreProbe::Options store_probe;
+    DocsBundle docs;
   };
   // All references must outlive it. `service` must be destroyed after it.
   struct Parts {
     ExecutionService& service;
     store::Store& store;
     queue::Broker& broker;
-    const Authenticator& authenticator;
+    const Authenticator& authenticator;  // beside the keys of the store
     Metrics& metrics;
     const Clock& clock;
     const webhook::AddressGuard& address_guard;
@@ -66,14 +79,19 @@ class ApiServer {
   ApiServer(const ApiServer&) = delete;
   ApiServer& operator=(const ApiServer&) = delete;
 
+  // What the store failed with when its keys cannot be read.
   // kInvalidArgument: no keys and an address that others can reach, unless insecure_no_auth; or no
   // such address. kUnavailable: the port is taken. At most once.
   Result<void> Start();
 
-  [[nodiscard]] std::uint16_t port() const;  // the one listened on, after Start()
+  // Whether keys are asked for, see KeyRing::enabled().
+  [[nodiscard]] bool authenticates() const { return keys_.enabled(); }
 
-  // Takes no more clients and waits until every reply in flight is out, at most `timeout`. Returns
-  // how many connections were still busy.
+  [[nodiscard]] std::uint16_t port() const;  // the one listened on, after Start()
+  [[nodiscard]] std::vector<http::Server::RouteName> routes() const;  // after Start()
+
+  // Takes no more clients, ends the streams of events, and waits until every reply in flight is
+  // out, at most `timeout`. Returns how many connections were still busy.
   std::size_t Drain(std::chrono::milliseconds timeout);
 
   // Cuts what is left and joins all threads.
@@ -86,12 +104,18 @@ class ApiServer {
   Parts parts_;
   const SteadyTime started_at_;
   LanguageCatalog languages_;
+  KeyRing keys_;
   Admission admission_;
   // Made by Start():
   std::unique_ptr<StoreProbe> store_probe_;
   std::unique_ptr<ZerobootDialect> zeroboot_;
   std::unique_ptr<NativeApi> native_;
+  std::unique_ptr<EventStream> events_;
+  std::unique_ptr<Exec0Keys> exec0_keys_;
+  std::unique_ptr<Exec0Account> exec0_account_;
   std::unique_ptr<NcaDialect> nca_;
+  std::unique_ptr<Exec0Dialect> exec0_;
+  std::unique_ptr<Docs> docs_;
   std::unique_ptr<http::Server> server_;  // last: its handlers use all of the above
 };
 

@@ -29,6 +29,11 @@ class LanguageCatalog {
   // By id or alias, in that exact spelling.
   [[nodiscard]] std::optional<sandbox::LanguageStatus> Find(std::string_view name);
 
+  // Whether programs can be isolated that way; so far each runner has processes only.
+  [[nodiscard]] static bool Offers(schema::Isolation isolation) {
+    return isolation == schema::Isolation::kProcess;
+  }
+
   // Every id and alias, ids first: "python, javascript, bash, node, js".
   [[nodiscard]] std::string KnownNames();
 

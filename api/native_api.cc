@@ -6,26 +6,19 @@
 #include <utility>
 
 #include "api/exec0_error.h"
+#include "api/execution_id_text.h"
 #include "base/rfc3339.h"
-#include "runner/sandbox/answer.h"
-#include "schema/json.h"
 #include "webhook/signature.h"
 
 namespace forkbox::api {
 namespace {
 
 using nlohmann::ordered_json;
-using schema::ExecutionId;
 using schema::OwnerId;
-using schema::State;
 
 constexpr std::string_view kJsonType = "application/json";
 constexpr schema::Priority kLanes[] = {schema::Priority::kInteractive,
                                        schema::Priority::kBackground};
-
-std::string Dump(const ordered_json& value) {
-  return value.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
-}
 
 void Send(http::Reply& reply, int status, const ordered_json& body, http::Fields headers = {}) {
   SendExec0(reply, status, body, std::move(headers));
@@ -35,30 +28,9 @@ void SendError(http::Reply& reply, const Error& error) {
   SendExec0Problem(reply, ToExec0Problem(error));
 }
 
-// The four words of the specification, and `queued` where it has none.
-std::string_view StatusOf(State state) {
-  switch (state) {
-    case State::kCancelled:
-    case State::kLost:
-      return "error";
-    default:
-      return ToString(state);
-  }
-}
-
 ordered_json TimeOrNull(std::int64_t unix_ms) {
   return unix_ms == 0 ? ordered_json(nullptr) : ordered_json(Rfc3339Millis(unix_ms));
 }
-
-// As a shell reports it; 124 for a program that ran out of time.
-int ExitCodeOf(const schema::Outcome& outcome) {
-  if (outcome.exit_code) return *outcome.exit_code;
-  if (outcome.state == State::kTimeout) return 124;
-  if (outcome.signal) return 128 + *outcome.signal;
-  return outcome.reason == schema::Reason::kOutOfMemory ? 137 : 1;
-}
-
-double Millis(std::chrono::microseconds time) { return static_cast<double>(time.count()) / 1000.0; }
 
 ordered_json AttemptDocument(const store::DeliveryAttempt& attempt) {
   return {{"number", attempt.number},
@@ -101,51 +73,6 @@ ordered_json RunnerDocument(const StoreSnapshot::Runner& runner) {
 
 }  // namespace
 
-std::string ExecutionDocument(const store::ExecutionRecord& record) {
-  const schema::Execution& execution = record.execution;
-  ordered_json document{{"id", execution.id.str()}, {"status", StatusOf(record.state)}};
-  if (const auto& outcome = record.outcome) {
-    document["result"] = {{"stdout", outcome->stdout_text},
-                          {"stderr", outcome->stderr_text},
-                          {"exitCode", ExitCodeOf(*outcome)},
-                          {"compilationOutput", outcome->compile_output},
-                          {"stdoutTruncated", outcome->stdout_truncated},
-                          {"stderrTruncated", outcome->stderr_truncated}};
-    document["executionTime"] = (outcome->timings.compile + outcome->timings.exec).count() / 1000;
-    document["memoryUsed"] = outcome->usage.peak_memory_bytes >> 10;
-  } else {
-    document["result"] = nullptr;
-  }
-  document["createdAt"] = Rfc3339Millis(execution.created_unix_ms);
-  document["language"] = execution.language;
-  document["state"] = ToString(record.state);
-  document["startedAt"] = TimeOrNull(record.started_unix_ms);
-  document["finishedAt"] = TimeOrNull(record.finished_unix_ms);
-  document["attempts"] = record.attempts;
-  document["dialect"] = execution.dialect;
-  if (!execution.client_reference.empty()) {
-    document["clientReference"] = execution.client_reference;
-  }
-  if (const auto& outcome = record.outcome) {
-    document["reason"] = ToString(outcome->reason);
-    document["message"] = outcome->message;
-    if (outcome->signal) document["signal"] = *outcome->signal;
-    if (outcome->value_json) {
-      // Checked when it came from the program; a row that was damaged since has no value.
-      schema::JsonLimits limits = schema::kRowJsonLimits;
-      limits.max_depth = sandbox::kMaxValueDepth;
-      const auto value = schema::ParseJson(*outcome->value_json, limits);
-      document["value"] = value ? ordered_json(*value) : ordered_json(nullptr);
-    }
-    document["timings"] = {{"queueMs", Millis(outcome->timings.queue)},
-                           {"forkMs", Millis(outcome->timings.fork)},
-                           {"compileMs", Millis(outcome->timings.compile)},
-                           {"execMs", Millis(outcome->timings.exec)},
-                           {"totalMs", Millis(outcome->timings.total)}};
-  }
-  return Dump(document);
-}
-
 NativeApi::NativeApi(Options options, Parts parts)
     : options_(options),
       parts_(std::move(parts)),
@@ -165,9 +92,6 @@ void NativeApi::Route(http::Server& server, http::Method method, const char* pat
 
 void NativeApi::RegisterOn(http::Server& server) {
   using http::Method;
-  for (const char* path : {"/api/v1/executions/:id", "/executions/:id"}) {
-    Route(server, Method::kGet, path, Right::kReadExecutions, &NativeApi::GetExecution);
-  }
   constexpr const char* kDeliveries = "/api/v1/executions/:id/deliveries";
   Route(server, Method::kGet, kDeliveries, Right::kReadExecutions, &NativeApi::ListDeliveries);
   Route(server, Method::kPost, kDeliveries, Right::kExecute, &NativeApi::Redeliver);
@@ -195,17 +119,8 @@ void NativeApi::Later(http::Call& call, std::function<void(http::Reply&)> work) 
   }
 }
 
-void NativeApi::GetExecution(http::Call& call, const OwnerId& owner) {
-  parts_.service.Find(
-      ExecutionId(call.Param(":id")), owner,
-      [reply = call.reply](const Result<store::ExecutionRecord>& record) mutable {
-        if (!record) return SendError(reply, record.error());
-        reply.Send(200, kJsonType, ExecutionDocument(*record), {{"Cache-Control", "no-store"}});
-      });
-}
-
 void NativeApi::ListDeliveries(http::Call& call, const OwnerId& owner) {
-  Later(call, [this, id = ExecutionId(call.Param(":id")), owner](http::Reply& reply) {
+  Later(call, [this, id = ToExecutionId(call.Param(":id")), owner](http::Reply& reply) {
     const auto found = parts_.store.deliveries().ListDeliveries(id, owner);
     if (!found) return SendError(reply, found.error());
     ordered_json deliveries = ordered_json::array();
@@ -215,7 +130,7 @@ void NativeApi::ListDeliveries(http::Call& call, const OwnerId& owner) {
 }
 
 void NativeApi::Redeliver(http::Call& call, const OwnerId& owner) {
-  Later(call, [this, id = ExecutionId(call.Param(":id")), owner](http::Reply& reply) {
+  Later(call, [this, id = ToExecutionId(call.Param(":id")), owner](http::Reply& reply) {
     const auto made = parts_.store.deliveries().Redeliver(id, owner, parts_.clock.UnixMillis());
     if (!made) return SendError(reply, made.error());
     Send(reply, 202, {{"id", made->str()}, {"executionId", id.str()}, {"state", "pending"}},
@@ -304,13 +219,20 @@ void NativeApi::Health(http::Call& call) {
   if (store && runners == 0) runner["cause"] = "no runner was seen lately";
   const bool serving = store && broker;
   const std::vector<std::string> missing = parts_.probe.MissingProtections();
-  ordered_json health{{"status", !serving                           ? "unavailable"
-                                 : runners == 0 || !missing.empty() ? "degraded"
-                                                                    : "ok"},
-                      {"components",
-                       {{"store", part(store, "the database does not answer")},
-                        {"queue", part(broker, "the broker does not answer or takes nothing")},
-                        {"runners", std::move(runner)}}}};
+  // The first members are Exec0's, in its words; the components say why.
+  const auto word = [](const Result<void>& status) { return status ? "ok" : "unavailable"; };
+  ordered_json health{
+      {"status", !serving                           ? "unavailable"
+                 : runners == 0 || !missing.empty() ? "degraded"
+                                                    : "ok"},
+      {"version", "v1"},
+      {"timestamp", Rfc3339Millis(parts_.clock.UnixMillis())},
+      {"services",
+       {{"executor", runner["status"]}, {"database", word(store)}, {"queue", word(broker)}}},
+      {"components",
+       {{"store", part(store, "the database does not answer")},
+        {"queue", part(broker, "the broker does not answer or takes nothing")},
+        {"runners", std::move(runner)}}}};
   if (!missing.empty()) health["missingProtections"] = missing;
   Send(call.reply, serving ? 200 : 503, health);
 }

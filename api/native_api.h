@@ -1,7 +1,6 @@
-// The API that is nobody else's: what became of an execution of any dialect, its webhooks, the
-// queue and the health of the parts.
+// The API that is nobody else's: the webhooks of an execution of any dialect, the queue and the
+// health of the parts.
 //
-//   GET  /api/v1/executions/{id}, /executions/{id}     how far it is, or how it ended
 //   GET  /api/v1/executions/{id}/deliveries            its webhooks, every attempt
 //   POST /api/v1/executions/{id}/deliveries            send the webhook once more
 //   GET  /api/v1/webhook-secrets                       when the active ones were made
@@ -64,7 +63,6 @@ class NativeApi {
   void Route(http::Server& server, http::Method method, const char* path, Right right,
              Handler handler);
 
-  void GetExecution(http::Call& call, const schema::OwnerId& owner);
   void ListDeliveries(http::Call& call, const schema::OwnerId& owner);
   void Redeliver(http::Call& call, const schema::OwnerId& owner);
   void ListSecrets(http::Call& call, const schema::OwnerId& owner);
@@ -79,8 +77,5 @@ class NativeApi {
   const Parts parts_;
   CallPool calls_;
 };
-
-// One execution as clients see it; valid JSON of one line.
-std::string ExecutionDocument(const store::ExecutionRecord& record);
 
 }  // namespace forkbox::api

@@ -6,6 +6,7 @@
 #include <random>
 #include <utility>
 
+#include "api/account_refusal.h"
 #include "api/error_response.h"
 #include "base/uuid.h"
 #include "schema/json.h"
@@ -25,6 +26,12 @@ constexpr std::string_view kJsonType = "application/json";
 http::Fields RetryHeaders(int status) {
   if (status != 429 && status != 503) return {};
   return {{"Retry-After", "1"}};
+}
+
+// By a limit of its account.
+void SendRefused(http::Reply& reply, const NcaReply& answer, const AccountRefusal& refusal,
+                 const Clock& clock) {
+  reply.Send(answer.status, kJsonType, answer.body, HeadersOf(refusal, clock.UnixMillis()));
 }
 
 std::uint64_t WaitingIn(ExecutionService& service) {
@@ -175,41 +182,49 @@ void NcaDialect::Execute(http::Call& call, const KeyIdentity& identity) {
                                          .stderr_is_error = options_.stderr_is_error}
                                   .ToText();
   execution.created_unix_ms = parts_.clock.UnixMillis();
-  if (queued) return Enqueue(call, std::move(execution), std::move(request->id));
-  RunNow(call, std::move(execution), std::move(request->id));
+  const store::AcceptTerms terms = TermsOf(identity, /*per_minute=*/false);
+  if (queued) return Enqueue(call, std::move(execution), terms, std::move(request->id));
+  RunNow(call, std::move(execution), terms, std::move(request->id));
 }
 
-void NcaDialect::RunNow(http::Call& call, Execution execution,
+void NcaDialect::RunNow(http::Call& call, Execution execution, const store::AcceptTerms& terms,
                         std::optional<std::string> client_id) {
   const ExecutionId id = execution.id;
   store::ExecutionRecord record;
   record.execution = Remembered(execution);
-  parts_.service.Submit(std::move(execution), [reply = call.reply, record = std::move(record),
-                                               client_id = std::move(client_id), process = process_,
-                                               service = &parts_.service, clock = &parts_.clock](
-                                                  Result<schema::Outcome> outcome) mutable {
-    record.finished_unix_ms = clock->UnixMillis();
-    if (outcome) {
-      record.outcome = *std::move(outcome);
-      return SendNca(reply, NcaDocument(record, WaitingIn(*service)));
-    }
-    const milliseconds ran(record.finished_unix_ms - record.execution.created_unix_ms);
-    SendNca(reply, Failure(HttpStatusOf(outcome.error().code), outcome.error().message,
-                           record.execution.id, client_id, process, WaitingIn(*service), ran));
-  });
+  parts_.service.Submit(
+      std::move(execution), terms,
+      [reply = call.reply, record = std::move(record), client_id = std::move(client_id), terms,
+       process = process_, service = &parts_.service, clock = &parts_.clock](
+          Result<schema::Outcome> outcome, const store::Acceptance& account) mutable {
+        record.finished_unix_ms = clock->UnixMillis();
+        if (outcome) {
+          record.outcome = *std::move(outcome);
+          return SendNca(reply, NcaDocument(record, WaitingIn(*service)));
+        }
+        const milliseconds ran(record.finished_unix_ms - record.execution.created_unix_ms);
+        const NcaReply failure =
+            Failure(HttpStatusOf(outcome.error().code), outcome.error().message,
+                    record.execution.id, client_id, process, WaitingIn(*service), ran);
+        if (const auto refusal = RefusalOf(account, terms)) {
+          return SendRefused(reply, failure, *refusal, *clock);
+        }
+        SendNca(reply, failure);
+      });
   // After Submit, for there must be something to cancel; if it has been answered, nothing happens.
   call.reply.OnGone([service = &parts_.service, id] { service->Cancel(id); });
 }
 
-void NcaDialect::Enqueue(http::Call& call, Execution execution,
+void NcaDialect::Enqueue(http::Call& call, Execution execution, const store::AcceptTerms& terms,
                          std::optional<std::string> client_id) {
   const ExecutionId id = execution.id;
   const OwnerId owner = execution.owner;
   parts_.service.Enqueue(
-      std::move(execution), options_.max_queue_length,
-      [reply = call.reply, id, owner, client_id = std::move(client_id), process = process_,
+      std::move(execution), terms, options_.max_queue_length,
+      [reply = call.reply, id, owner, terms, client_id = std::move(client_id), process = process_,
        most = options_.max_queue_length, refusals = refusals_,
-       clock = &parts_.clock](const Result<void>& accepted, const queue::Depth& depth) mutable {
+       clock = &parts_.clock](const Result<void>& accepted, const queue::Depth& depth,
+                              const store::Acceptance& account) mutable {
         if (accepted) {
           return SendNca(reply, NcaAccepted(id, client_id, process, depth.waiting, most));
         }
@@ -217,6 +232,11 @@ void NcaDialect::Enqueue(http::Call& call, Execution execution,
         if (error.code != ErrorCode::kQueueFull) {
           return SendNca(reply, Failure(HttpStatusOf(error.code), error.message, id, client_id,
                                         process, depth.waiting, {}));
+        }
+        if (const auto refusal = RefusalOf(account, terms)) {
+          const NcaReply refused = NcaRefused(id, client_id, process, depth.waiting, error.message);
+          refusals->Add(id, owner, clock->UnixMillis(), refused.body);
+          return SendRefused(reply, refused, *refusal, *clock);
         }
         const bool lane_is_full = depth.limit != 0 && depth.waiting >= depth.limit;
         NcaReply refused =

@@ -77,8 +77,10 @@ class NcaDialect {
              Handler handler);
 
   void Execute(http::Call& call, const KeyIdentity& identity);
-  void RunNow(http::Call& call, schema::Execution execution, std::optional<std::string> client_id);
-  void Enqueue(http::Call& call, schema::Execution execution, std::optional<std::string> client_id);
+  void RunNow(http::Call& call, schema::Execution execution, const store::AcceptTerms& terms,
+              std::optional<std::string> client_id);
+  void Enqueue(http::Call& call, schema::Execution execution, const store::AcceptTerms& terms,
+               std::optional<std::string> client_id);
 
   void RegisterToolkitOn(http::Server& server);
   void Authenticate(http::Call& call);

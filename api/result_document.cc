@@ -1,6 +1,6 @@
 #include "api/result_document.h"
 
-#include "api/native_api.h"
+#include "api/execution_document.h"
 #include "api/nca_document.h"
 
 namespace forkbox::api {

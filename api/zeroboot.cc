@@ -9,6 +9,7 @@
 #include <tl/expected.hpp>
 #include <utility>
 
+#include "api/account_refusal.h"
 #include "api/error_response.h"
 #include "api/json_type.h"
 #include "base/uuid.h"
@@ -147,9 +148,12 @@ int ShellCode(const Outcome& outcome, int signal_if_unknown) {
   return 128 + outcome.signal.value_or(signal_if_unknown);
 }
 
-Problem ProblemOf(const Error& error, const ZerobootDialect::Parts& parts) {
+Problem ProblemOf(const Error& error, const store::Acceptance& account,
+                  const store::AcceptTerms& terms, const ZerobootDialect::Parts& parts) {
   Problem problem{HttpStatusOf(error.code), error.message, {}};
-  if (error.code == ErrorCode::kQueueFull) {
+  if (const auto refusal = RefusalOf(account, terms)) {
+    problem.headers = HeadersOf(*refusal, parts.clock.UnixMillis());
+  } else if (error.code == ErrorCode::kQueueFull) {
     const Result<queue::Depth> depth = parts.service.Depth(schema::Priority::kInteractive);
     problem.headers = RateLimitHeaders(depth ? depth->limit : 0, 0, std::chrono::seconds(1),
                                        parts.clock.UnixMillis());
@@ -162,27 +166,38 @@ Problem ProblemOf(const Error& error, const ZerobootDialect::Parts& parts) {
 // Collects the results of a batch in request order and answers with the last one.
 class BatchReply {
  public:
-  BatchReply(http::Reply reply, std::size_t items, ZerobootDialect::Parts parts)
-      : reply_(std::move(reply)), parts_(parts), results_(items), missing_(items) {}
+  BatchReply(http::Reply reply, std::size_t items, store::AcceptTerms terms,
+             ZerobootDialect::Parts parts)
+      : reply_(std::move(reply)),
+        terms_(std::move(terms)),
+        parts_(parts),
+        results_(items),
+        missing_(items) {}
 
-  void Put(std::size_t index, std::string result) { Put(index, std::move(result), std::nullopt); }
-  void PutRefused(std::size_t index, std::string result, Error error) {
-    Put(index, std::move(result), std::move(error));
+  void Put(std::size_t index, std::string result) {
+    Put(index, std::move(result), std::nullopt, {});
+  }
+  void PutRefused(std::size_t index, std::string result, Error error,
+                  const store::Acceptance& account) {
+    Put(index, std::move(result), std::move(error), account);
   }
 
  private:
-  void Put(std::size_t index, std::string result, std::optional<Error> refused) {
+  void Put(std::size_t index, std::string result, std::optional<Error> refused,
+           const store::Acceptance& account) {
     {
       const std::lock_guard lock(mutex_);
       results_[index] = std::move(result);
       if (refused) {
         ++refused_;
         first_refusal_ = std::move(*refused);
+        account_ = account;
       }
       if (--missing_ > 0) return;
     }
     // Nobody else comes here any more.
-    if (refused_ == results_.size()) return Send(reply_, ProblemOf(first_refusal_, parts_));
+    if (refused_ == results_.size())
+      return Send(reply_, ProblemOf(first_refusal_, account_, terms_, parts_));
     std::string body = R"({"results":[)";
     for (std::size_t i = 0; i < results_.size(); ++i) {
       if (i > 0) body += ',';
@@ -192,12 +207,14 @@ class BatchReply {
   }
 
   http::Reply reply_;
+  const store::AcceptTerms terms_;
   const ZerobootDialect::Parts parts_;
   std::mutex mutex_;
   std::vector<std::string> results_;
   std::size_t missing_;
   std::size_t refused_ = 0;
   Error first_refusal_;
+  store::Acceptance account_;  // of that one
 };
 
 }  // namespace
@@ -305,10 +322,12 @@ void ZerobootDialect::Exec(http::Call& call) {
   item->execution.client_address = parts_.admission.AddressOf(call.fields, call.client_address);
   item->execution.request_id = call.request_id;
   const ExecutionId id = item->id;
-  parts_.service.Submit(std::move(item->execution),
-                        [reply = call.reply, id, timeout = item->timeout,
-                         parts = parts_](Result<Outcome> outcome) mutable {
-                          if (!outcome) return Send(reply, ProblemOf(outcome.error(), parts));
+  const store::AcceptTerms terms = TermsOf(*identity, /*per_minute=*/false);
+  parts_.service.Submit(std::move(item->execution), terms,
+                        [reply = call.reply, id, timeout = item->timeout, terms, parts = parts_](
+                            Result<Outcome> outcome, const store::Acceptance& account) mutable {
+                          if (!outcome)
+                            return Send(reply, ProblemOf(outcome.error(), account, terms, parts));
                           reply.Send(200, kJsonType, ZerobootResponse(id, *outcome, timeout));
                         });
   // After Submit, for there must be something to cancel; if it has been answered, nothing happens.
@@ -345,8 +364,9 @@ void ZerobootDialect::Batch(http::Call& call) {
     return;
   }
 
+  const store::AcceptTerms terms = TermsOf(*identity, /*per_minute=*/false);
   // Shared by the items' callbacks, which come from any thread in any order.
-  auto batch = std::make_shared<BatchReply>(call.reply, items.size(), parts_);
+  auto batch = std::make_shared<BatchReply>(call.reply, items.size(), terms, parts_);
   auto ids = std::make_shared<std::vector<ExecutionId>>();
   for (std::size_t i = 0; i < items.size(); ++i) {
     Item& item = items[i];
@@ -362,10 +382,12 @@ void ZerobootDialect::Batch(http::Call& call) {
     item.execution.limits.output_bytes = std::min<std::uint64_t>(
         item.execution.limits.output_bytes, options_.max_batch_output_bytes / items.size());
     schema::Execution execution = std::move(item.execution);
-    parts_.service.Submit(std::move(execution), [batch, i, item](Result<Outcome> outcome) {
-      if (outcome) return batch->Put(i, ZerobootResponse(item.id, *outcome, item.timeout));
-      batch->PutRefused(i, NotSent(item, outcome.error()), outcome.error());
-    });
+    parts_.service.Submit(
+        std::move(execution), terms,
+        [batch, i, item](Result<Outcome> outcome, const store::Acceptance& account) {
+          if (outcome) return batch->Put(i, ZerobootResponse(item.id, *outcome, item.timeout));
+          batch->PutRefused(i, NotSent(item, outcome.error()), outcome.error(), account);
+        });
   }
   call.reply.OnGone([service = &parts_.service, ids] {
     for (const ExecutionId& id : *ids) service->Cancel(id);

@@ -1,0 +1,15 @@
+// The digest that tells whether a second request under one idempotency key is the first one again.
+#pragma once
+
+#include <string>
+
+#include "schema/execution.h"
+
+namespace forkbox::api {
+
+// SHA-256, 64 hexadecimal digits, of what was asked for: the canonical JSON of what the request was
+// understood as, without what differs from call to call (ids, times, addresses). So the order of
+// members, blanks and an alias of a language make no difference.
+std::string RequestDigest(const schema::Execution& execution);
+
+}  // namespace forkbox::api
