@@ -109,7 +109,8 @@ Exec0Problem InvalidBody(const Error& error, const json& body) {
   std::string_view limit = message.substr(colon + 2);
   if (limit.starts_with("must be ")) limit.remove_prefix(8);
   ordered_json details{{"field", field}, {"limit", limit}};
-  const json* const value = ValueAt(body, field);
+  const json* value = ValueAt(body, field);
+  if (value == nullptr && field == "body") value = &body;
   details["received"] = value == nullptr ? ordered_json("nothing") : Received(*value);
   problem.details = std::move(details);
   return problem;

@@ -1,7 +1,8 @@
 #include "api/auth/admission.h"
 
 #include <algorithm>
-#include <optional>
+
+#include "api/auth/presented_keys.h"
 
 namespace forkbox::api {
 namespace {
@@ -14,49 +15,38 @@ std::string RateText(const RateLimiter::Options& bucket) {
   return std::to_string(count) + (by_second ? " req/s" : " req/min");
 }
 
-// The key of a request by Exec0's rules; null when it has none.
-std::optional<std::string_view> Exec0Key(const http::Fields& fields) {
-  if (const std::string* key = http::FindField(fields, "x-api-key")) return *key;
-  const std::string* const value = http::FindField(fields, "Authorization");
-  if (value == nullptr) return std::nullopt;
-  constexpr std::string_view kScheme = "Bearer";
-  std::string_view key = *value;
-  if (http::EqualIgnoringCase(key.substr(0, kScheme.size()), kScheme) &&
-      (key.size() == kScheme.size() || key[kScheme.size()] == ' ')) {
-    key.remove_prefix(kScheme.size());
-    key.remove_prefix(std::min(key.size(), key.find_first_not_of(' ')));
-  }
-  if (key.empty()) return std::nullopt;
-  return key;
+Refusal Unauthenticated(std::string_view message) {
+  return {401, std::string(message), {{"WWW-Authenticate", "Bearer"}}};
 }
 
-tl::expected<KeyIdentity, Refusal> Check(Result<KeyIdentity> identity, Right right) {
-  if (!identity) {
-    return tl::unexpected(Refusal{401, identity.error().message, {{"WWW-Authenticate", "Bearer"}}});
+Refusal RefusalOf(KeyProblem problem) {
+  switch (problem) {
+    case KeyProblem::kUnknown:
+      break;
+    case KeyProblem::kExpired:
+      return Unauthenticated("API key has expired");
+    case KeyProblem::kRevoked:
+      return Unauthenticated("API key has been revoked");
+    case KeyProblem::kDisabled:
+      return {403, "API key is disabled", {}};
+    case KeyProblem::kUnavailable:
+      return {503, "the store cannot be asked about this API key now", {{"Retry-After", "1"}}};
   }
-  if (!Allows(identity->permissions, right)) {
-    return tl::unexpected(Refusal{
-        403,
-        "this key lacks the permission: " + std::string(PermissionsFor(right)) + " is needed",
-        {}});
-  }
-  return *std::move(identity);
+  return Unauthenticated("Invalid API key");
 }
 
 }  // namespace
 
-Admission::Admission(Options options, const Authenticator& authenticator, const Clock& clock)
+Admission::Admission(Options options, const KeyRing& keys, const Clock& clock)
     : options_(options),
-      authenticator_(authenticator),
+      keys_(keys),
       clock_(clock),
       key_buckets_(options.keys, clock),
       demo_buckets_(options.demo, clock) {}
 
 tl::expected<KeyIdentity, Refusal> Admission::Admit(const http::Fields& fields,
                                                     std::string_view peer, Right right) {
-  return TakeToken(
-      Check(authenticator_.CheckBearer(http::FindField(fields, "Authorization")), right), fields,
-      peer);
+  return TakeToken(Check(ZerobootKey(fields), right, "Missing Authorization header"), fields, peer);
 }
 
 tl::expected<KeyIdentity, Refusal> Admission::AdmitByHeader(std::string_view name,
@@ -64,15 +54,12 @@ tl::expected<KeyIdentity, Refusal> Admission::AdmitByHeader(std::string_view nam
                                                             std::string_view peer, Right right) {
   const std::string* const key = http::FindField(fields, name);
   if (key == nullptr) return Admit(fields, peer, right);
-  return TakeToken(Check(authenticator_.CheckKey(*key), right), fields, peer);
+  return TakeToken(Check(*key, right, ""), fields, peer);
 }
 
 tl::expected<KeyIdentity, Refusal> Admission::Identify(const http::Fields& fields,
                                                        std::string_view peer, Right right) {
-  const auto key = Exec0Key(fields);
-  Result<KeyIdentity> identity = Fail(ErrorCode::kUnauthenticated, "Missing API key");
-  if (!enabled() || key) identity = authenticator_.CheckKey(key.value_or(""));
-  auto checked = Check(std::move(identity), right);
+  auto checked = Check(Exec0Key(fields), right, "Missing API key");
   if (checked && checked->is_demo && right == Right::kExecute) {
     return TakeToken(std::move(checked), fields, peer);
   }
@@ -88,6 +75,18 @@ tl::expected<KeyIdentity, Refusal> Admission::IdentifyAndMeter(const http::Field
 
 std::string Admission::AddressOf(const http::Fields& fields, std::string_view peer) const {
   return ClientAddress(fields, peer, options_.proxy_trust);
+}
+
+tl::expected<KeyIdentity, Refusal> Admission::Check(std::optional<std::string_view> key,
+                                                    Right right, std::string_view missing) const {
+  if (!key && enabled()) return tl::unexpected(Unauthenticated(missing));
+  auto identity = keys_.Check(key.value_or(""));
+  if (!identity) return tl::unexpected(RefusalOf(identity.error()));
+  if (!Allows(identity->permissions, right)) {
+    return tl::unexpected(Refusal{
+        403, "this API key lacks the permission: " + std::string(PermissionsFor(right)), {}});
+  }
+  return *std::move(identity);
 }
 
 tl::expected<KeyIdentity, Refusal> Admission::TakeToken(tl::expected<KeyIdentity, Refusal> identity,

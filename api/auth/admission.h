@@ -8,13 +8,15 @@
 //   Exec0's      `x-api-key: <key>`, looked at first; else `Authorization`, its scheme in any case
 //                or left out altogether
 //
-// Thread-safe.
+// Thread-safe. What comes in must have gone through KeyGate (key_gate.h) before.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <string_view>
 
-#include "api/auth/authenticator.h"
 #include "api/auth/client_address.h"
+#include "api/auth/key_ring.h"
 #include "api/auth/permission.h"
 #include "api/auth/rate_limiter.h"
 #include "api/http/fields.h"
@@ -42,7 +44,7 @@ class Admission {
   };
 
   // Both references must outlive it.
-  Admission(Options options, const Authenticator& authenticator, const Clock& clock);
+  Admission(Options options, const KeyRing& keys, const Clock& clock);
 
   // By Zeroboot's rules and in its words; takes one token. `fields` are the request's headers,
   // `peer` the address of the TCP peer.
@@ -65,14 +67,17 @@ class Admission {
   // Where a request came from, for rows and the audit log.
   [[nodiscard]] std::string AddressOf(const http::Fields& fields, std::string_view peer) const;
 
-  [[nodiscard]] bool enabled() const { return authenticator_.enabled(); }
+  [[nodiscard]] bool enabled() const { return keys_.enabled(); }
 
  private:
   tl::expected<KeyIdentity, Refusal> TakeToken(tl::expected<KeyIdentity, Refusal> identity,
                                                const http::Fields& fields, std::string_view peer);
+  // `missing` is what to say when there is no key.
+  tl::expected<KeyIdentity, Refusal> Check(std::optional<std::string_view> key, Right right,
+                                           std::string_view missing) const;
 
   const Options options_;
-  const Authenticator& authenticator_;
+  const KeyRing& keys_;
   const Clock& clock_;
   RateLimiter key_buckets_;
   RateLimiter demo_buckets_;

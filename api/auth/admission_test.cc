@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "api/testing_fakes.h"
+
 namespace forkbox::api {
 namespace {
 
@@ -16,12 +18,14 @@ KeyEntry Key(std::string_view key) {
 
 http::Fields Bearer(const std::string& key) { return {{"authorization", "Bearer " + key}}; }
 
-class AdmissionTest : public testing::Test {
+class AdmissionTest : public ::testing::Test {
  protected:
   FakeClock clock_;
   Authenticator authenticator_{
       {Key("zb_live_first_1234"), Key("zb_demo_1"), Key("zb_demo_2"), Key("short")}};
-  Admission admission_{{}, authenticator_, clock_};
+  testing::FakeKeys store_;
+  KeyRing ring_{{}, authenticator_, store_, clock_, Log::Null()};
+  Admission admission_{{}, ring_, clock_};
 };
 
 TEST_F(AdmissionTest, AnswersInZerobootsWords) {
@@ -109,7 +113,8 @@ TEST_F(AdmissionTest, DemoKeysShareOneBucketForEachAddress) {
 
 TEST_F(AdmissionTest, WithNoKeysEverybodyComesInUnlimited) {
   const Authenticator off{{}};
-  Admission open({}, off, clock_);
+  KeyRing ring({}, off, store_, clock_, Log::Null());
+  Admission open({}, ring, clock_);
   for (int i = 0; i < 1000; ++i) ASSERT_TRUE(open.Admit({}, "10.0.0.1", Right::kExecute));
   EXPECT_EQ(open.Admit(Bearer("anything"), "", Right::kExecute)->owner.str(), "");
 }
@@ -150,7 +155,7 @@ struct AddressCase {
   std::string address;
 };
 
-class ClientAddressTest : public testing::TestWithParam<AddressCase> {};
+class ClientAddressTest : public ::testing::TestWithParam<AddressCase> {};
 
 TEST_P(ClientAddressTest, BelievesWhomItShould) {
   EXPECT_EQ(ClientAddress(GetParam().fields, GetParam().peer, GetParam().trust),
@@ -164,7 +169,7 @@ const http::Fields kForwarded = {{"X-Forwarded-For", "203.0.113.7, 10.0.0.1"},
 
 INSTANTIATE_TEST_SUITE_P(
     Cases, ClientAddressTest,
-    testing::Values(
+    ::testing::Values(
         AddressCase{"a_stranger_cannot_choose", kBoth, "198.51.100.1", ProxyTrust::kLoopback,
                     "198.51.100.1"},
         AddressCase{"our_own_proxy_is_believed", kBoth, "127.0.0.1", ProxyTrust::kLoopback,

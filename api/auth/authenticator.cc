@@ -5,13 +5,7 @@
 namespace forkbox::api {
 namespace {
 
-constexpr std::string_view kScheme = "Bearer ";
 constexpr std::string_view kDemoPrefix = "zb_demo_";
-
-std::string LabelOf(std::string_view key) {
-  if (key.size() <= 8) return "***";
-  return std::string(key.substr(0, 4)) + "…" + std::string(key.substr(key.size() - 4));
-}
 
 }  // namespace
 
@@ -22,31 +16,33 @@ KeyIdentity Nobody() {
   return nobody;
 }
 
+std::string LabelOfKey(std::string_view key) {
+  if (key.size() <= 8) return "***";
+  return std::string(key.substr(0, 4)) + "…" + std::string(key.substr(key.size() - 4));
+}
+
 Authenticator::Authenticator(std::vector<KeyEntry> keys) {
   digests_.reserve(keys.size());
   for (const KeyEntry& key : keys) digests_.push_back(key.digest);
 }
 
-Result<KeyIdentity> Authenticator::CheckBearer(const std::string* authorization) const {
-  if (!enabled()) return Nobody();
-  if (authorization == nullptr || !authorization->starts_with(kScheme)) {
-    return Fail(ErrorCode::kUnauthenticated, "Missing Authorization header");
-  }
-  return CheckKey(std::string_view(*authorization).substr(kScheme.size()));
+std::optional<schema::OwnerId> Authenticator::OwnerOf(const KeyDigest& digest) const {
+  bool known = false;
+  for (const KeyDigest& one : digests_) known |= one.Equals(digest);  // no early end
+  if (!known) return std::nullopt;
+  return schema::OwnerId(digest.ShortId());
 }
 
-Result<KeyIdentity> Authenticator::CheckKey(std::string_view key) const {
-  if (!enabled()) return Nobody();
-  const KeyDigest presented = KeyDigest::Of(key);
-  bool known = false;
-  for (const KeyDigest& digest : digests_) known |= digest.Equals(presented);  // no early end
-  if (!known) return Fail(ErrorCode::kUnauthenticated, "Invalid API key");
+std::optional<KeyIdentity> Authenticator::Find(const KeyDigest& digest,
+                                               std::string_view key) const {
+  const std::optional<schema::OwnerId> owner = OwnerOf(digest);
+  if (!owner) return std::nullopt;
   KeyIdentity identity;
-  identity.owner = schema::OwnerId(presented.ShortId());
-  identity.key_id = schema::KeyId(presented.ShortId());
-  identity.permissions = kFullAccess;
+  identity.owner = *owner;
+  identity.key_id = schema::KeyId(owner->str());
   identity.is_demo = key.starts_with(kDemoPrefix);
-  identity.label = LabelOf(key);
+  identity.permissions = identity.is_demo ? kExecuteOnly : kFullAccess;
+  identity.label = LabelOfKey(key);
   return identity;
 }
 

@@ -48,6 +48,12 @@ std::string KeyDigest::Hex() const {
 
 std::string KeyDigest::ShortId() const { return Hex().substr(0, 16); }
 
+std::uint64_t KeyDigest::Index() const {
+  std::uint64_t index = 0;
+  for (std::size_t i = 0; i < sizeof index; ++i) index = index << 8 | bytes_[i];
+  return index;
+}
+
 bool KeyDigest::Equals(const KeyDigest& other) const {
   return CRYPTO_memcmp(bytes_.data(), other.bytes_.data(), kBytes) == 0;
 }

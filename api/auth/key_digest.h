@@ -24,6 +24,9 @@ class KeyDigest {
   // The first 16 hexadecimal digits: names the key in rows, logs and lists without giving it away.
   [[nodiscard]] std::string ShortId() const;
 
+  // The first 64 bits, to find it by.
+  [[nodiscard]] std::uint64_t Index() const;
+
   // Takes the same time whatever the two have in common.
   [[nodiscard]] bool Equals(const KeyDigest& other) const;
 

@@ -109,7 +109,7 @@ TEST_F(KeyFileTest, ACreatedKeyWorksAndIsNotInTheFile) {
   const auto keys = LoadKeyFile(Path());
   ASSERT_TRUE(keys) << keys.error().message;
   const Authenticator authenticator(*keys);
-  const auto identity = authenticator.CheckKey(created->key);
+  const auto identity = authenticator.Find(KeyDigest::Of(created->key), created->key);
   ASSERT_TRUE(identity);
   EXPECT_EQ(identity->owner.str(), created->entry.id);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "schema/execution.h"
 #include "store/key_store.h"
@@ -19,5 +20,8 @@ struct KeyIdentity {
 
 // Who asks while keys are off: nobody in particular, who may do everything.
 KeyIdentity Nobody();
+
+// For KeyIdentity::label.
+std::string LabelOfKey(std::string_view key);
 
 }  // namespace forkbox::api

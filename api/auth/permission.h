@@ -25,6 +25,7 @@ bool Allows(store::KeyPermissions permissions, Right right);
 std::string_view PermissionsFor(Right right);
 
 inline constexpr store::KeyPermissions kFullAccess{.full_access = true};
+inline constexpr store::KeyPermissions kExecuteOnly{.execute_only = true};
 
 // Their names, in the order of the table.
 std::vector<std::string_view> NamesOf(store::KeyPermissions permissions);
