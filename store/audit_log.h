@@ -1,7 +1,8 @@
 // AuditLog: who did what, when and from where. Append-only. Never code, output or a key.
 //
 // Thread-safe. Errors as for ExecutionStore. That an execution was accepted is written by
-// ExecutionStore::AcceptAsync in the transaction that accepts it.
+// ExecutionStore::AcceptAsync in the transaction that accepts it, and that it was withdrawn
+// likewise.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +32,7 @@ class AuditLog {
   // Newest first, those before `before_unix_ms` (0: all), at most `limit`.
   virtual Result<std::vector<AuditEntry>> List(const schema::OwnerId& owner,
                                                std::int64_t before_unix_ms, std::size_t limit) = 0;
-  // Forgets what is older. Returns how many.
+  // Forgets about a thousand of those that are older. Returns how many; 0 when none is left.
   virtual Result<std::size_t> Prune(std::int64_t before_unix_ms) = 0;
 };
 

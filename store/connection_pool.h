@@ -6,6 +6,7 @@
 #include <initializer_list>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -31,6 +32,9 @@ class ConnectionPool {
 
   // On whichever is idle, as Connection::Execute. kUnavailable when none is for a long time.
   Result<Rows> Execute(std::string_view sql, std::initializer_list<Param> params = {}) {
+    return Execute(sql, std::span<const Param>(params.begin(), params.size()));
+  }
+  Result<Rows> Execute(std::string_view sql, std::span<const Param> params) {
     std::unique_ptr<Connection> connection;
     {
       std::unique_lock lock(mutex_);

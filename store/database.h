@@ -75,6 +75,10 @@ class Connection {
   enum class Product { kSqlite, kPostgres };
   [[nodiscard]] virtual Product product() const = 0;
 
+  // The statement that makes this transaction wait until no other holds $1, a text, and hold it to
+  // its end; "" where transactions that write exclude each other anyway.
+  [[nodiscard]] virtual std::string_view exclude_others() const { return {}; }
+
   // Runs one statement, by itself or within the open transaction. Each distinct text is prepared
   // once and kept for the connection's life, so texts are constants and values are parameters.
   virtual Result<Rows> Execute(std::string_view sql, std::span<const Param> params) = 0;

@@ -9,11 +9,13 @@
 
 namespace forkbox::store::sql {
 
-// $1 id, $2 owner, $3 created, $4 request, $5 lane, $6 dialect, $7 webhook URL
+// $1 id, $2 owner, $3 created, $4 request, $5 lane, $6 dialect, $7 webhook URL, $8 language,
+// $9 key
 inline constexpr std::string_view kInsert =
     "INSERT INTO executions (id, owner, state, attempts, runner, claim_expires_unix_ms,"
-    " created_unix_ms, request, lane, dialect, webhook_url, dispatched_unix_ms)"
-    " VALUES ($1, $2, 'queued', 0, '', 0, $3, $4, $5, $6, $7, $3)"
+    " created_unix_ms, request, lane, dialect, webhook_url, dispatched_unix_ms, language, key_id,"
+    " open_owner)"
+    " VALUES ($1, $2, 'queued', 0, '', 0, $3, $4, $5, $6, $7, $3, $8, $9, $2)"
     " ON CONFLICT (id) DO NOTHING";
 
 inline constexpr std::string_view kRequest = "SELECT request FROM executions WHERE id = $1";
@@ -28,7 +30,8 @@ inline constexpr std::string_view kClaim =
 // $1 id, $2 now, $3 max attempts, $4 outcome
 inline constexpr std::string_view kGiveUp =
     "UPDATE executions SET state = 'lost', runner = '', claim_expires_unix_ms = 0,"
-    " finished_unix_ms = $2, outcome = $4"
+    " finished_unix_ms = $2, outcome = $4,"
+    " open_owner = NULL, ended_owner = owner, ended_language = language || ' ' || owner"
     " WHERE id = $1 AND attempts >= $3"
     " AND (state = 'queued' OR (state = 'running' AND claim_expires_unix_ms <= $2))"
     " RETURNING owner, webhook_url";
@@ -51,16 +54,17 @@ inline constexpr std::string_view kRelease =
 // $1 id, $2 state, $3 now, $4 outcome
 inline constexpr std::string_view kFinish =
     "UPDATE executions SET state = $2, runner = '', claim_expires_unix_ms = 0,"
-    " finished_unix_ms = $3, outcome = $4"
+    " finished_unix_ms = $3, outcome = $4,"
+    " open_owner = NULL, ended_owner = owner, ended_language = language || ' ' || owner"
     " WHERE id = $1 AND state IN ('queued', 'running')"
     " RETURNING owner, webhook_url";
 
-// The same; nothing is owed then or later.
+// The same; nothing is owed then or later, and no list shows it.
 inline constexpr std::string_view kWithdraw =
     "UPDATE executions SET state = $2, runner = '', claim_expires_unix_ms = 0,"
-    " finished_unix_ms = $3, outcome = $4, webhook_url = ''"
+    " finished_unix_ms = $3, outcome = $4, webhook_url = '', open_owner = NULL"
     " WHERE id = $1 AND state IN ('queued', 'running')"
-    " RETURNING owner, webhook_url";
+    " RETURNING owner, webhook_url, key_id, created_unix_ms, idempotency_key, counted";
 
 inline constexpr std::string_view kEnd =
     "SELECT finished_unix_ms, outcome FROM executions WHERE id = $1";
@@ -106,6 +110,33 @@ inline constexpr std::string_view kChangedSince =
     " FROM executions WHERE owner = $1 AND id >= $3 AND dialect = $2"
     " AND COALESCE(finished_unix_ms, started_unix_ms, created_unix_ms) >= $4"
     " ORDER BY id DESC LIMIT $5";
+
+// For retention, in the order of the ids, which is that of time. $1 after this id, $2 before this
+// one, $3 finished before, $4 limit
+inline constexpr std::string_view kFinishedBefore =
+    "SELECT id FROM executions WHERE id > $1 AND id < $2 AND finished_unix_ms < $3"
+    " ORDER BY id LIMIT $4";
+
+// Owners of finished executions, one at a time. $1 the one before
+inline constexpr std::string_view kFirstOwner = "SELECT MIN(ended_owner) FROM executions";
+inline constexpr std::string_view kNextOwner =
+    "SELECT MIN(ended_owner) FROM executions WHERE ended_owner > $1";
+
+// $1 id
+inline constexpr std::string_view kForget =
+    "DELETE FROM executions WHERE id = $1 AND state NOT IN ('queued', 'running') AND NOT EXISTS"
+    " (SELECT 1 FROM deliveries WHERE execution_id = $1 AND state = 'pending')";
+// What belongs to an execution that is gone.
+inline constexpr std::string_view kForgetAttempts =
+    "DELETE FROM delivery_attempts WHERE delivery_id IN"
+    " (SELECT id FROM deliveries WHERE execution_id = $1)"
+    " AND NOT EXISTS (SELECT 1 FROM executions WHERE id = $1)";
+inline constexpr std::string_view kForgetDeliveries =
+    "DELETE FROM deliveries WHERE execution_id = $1"
+    " AND NOT EXISTS (SELECT 1 FROM executions WHERE id = $1)";
+inline constexpr std::string_view kForgetIdempotencyKey =
+    "DELETE FROM idempotency_keys WHERE execution_id = $1"
+    " AND NOT EXISTS (SELECT 1 FROM executions WHERE id = $1)";
 
 inline constexpr std::string_view kPing = "SELECT COUNT(*) FROM schema_migrations";
 

@@ -86,16 +86,16 @@ struct Acceptance {
   std::int64_t month_ends_unix_ms = 0;
 };
 
-// One page of an owner's executions, newest first.
+// One page of an owner's executions, last accepted first (by created_unix_ms, then by id).
 struct HistoryQuery {
   schema::OwnerId owner;
   std::string language;               // "": any
   std::vector<schema::State> states;  // none: any
   std::int64_t since_unix_ms = 0;     // accepted then or later
   std::int64_t until_unix_ms = 0;     // accepted before; 0: no bound
-  schema::ExecutionId before;         // only those older than this one; "": from the newest
+  schema::ExecutionId before;         // only those that follow this one; "": from the newest
   std::size_t offset = 0;             // rows passed over; costs as many
-  std::size_t limit = 20;
+  std::size_t limit = 20;             // of which at most 100 are honoured
 };
 struct HistoryPage {
   std::vector<ExecutionRecord> records;
@@ -136,7 +136,9 @@ class ExecutionStore {
 
   // Inserts if the terms hold, all in one transaction, so they hold across any number of processes.
   // Whatever the verdict, nothing was written unless it is kAccepted. Also notes it in the audit
-  // log when the execution has a key_id. Errors as Insert().
+  // log when the execution has a key_id. The minute and the month are those of its created_unix_ms.
+  // A repeated request is one whatever the terms. Errors as Insert(). Without terms, idempotency
+  // key and key_id nothing is counted.
   virtual void AcceptAsync(schema::Execution execution, AcceptTerms terms,
                            std::function<void(Result<Acceptance>)> done) = 0;
 
@@ -165,7 +167,9 @@ class ExecutionStore {
   virtual void FinishAsync(schema::ExecutionId id, schema::Outcome outcome,
                            std::int64_t now_unix_ms, std::function<void(Result<bool>)> done) = 0;
 
-  // The same for an execution that was refused after all, and whoever asked was told: no webhook.
+  // The same for an execution that was refused after all, and whoever asked was told: no webhook,
+  // no usage, no list shows it, what the terms counted is given back, and its idempotency key is
+  // free again.
   virtual void WithdrawAsync(schema::ExecutionId id, schema::Outcome outcome,
                              std::int64_t now_unix_ms, std::function<void(Result<bool>)> done) = 0;
 
@@ -201,13 +205,15 @@ class ExecutionStore {
                                                                  std::int64_t since_unix_ms,
                                                                  std::size_t limit) = 0;
 
-  // Costs the same however long the history is (but see HistoryQuery::offset).
+  // Costs the same however long the history is (but see HistoryQuery::offset). kInvalidArgument
+  // when `before` is no id; one that is forgotten still says where to go on.
   virtual Result<HistoryPage> ListHistory(const HistoryQuery& query) = 0;
   // How many a query would list in all, counted up to `at_most`.
   virtual Result<std::uint64_t> CountHistory(const HistoryQuery& query, std::uint64_t at_most) = 0;
 
   // Deletes at most `limit` finished rows that the rule lets go, with their deliveries and
-  // idempotency keys; not those with a delivery still pending. Returns how many.
+  // idempotency keys; not those with a delivery still pending. Returns how many; 0 when it has gone
+  // through all of them. By age it relies on ids being UUIDv7.
   virtual Result<std::size_t> Prune(const RetentionRule& rule, std::size_t limit) = 0;
 
   // One cheap round trip; the readiness of /health.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
 
 #include "base/clock.h"
 
@@ -21,19 +22,25 @@ bool IsPassing(const Error& error) {
 
 }  // namespace
 
-GroupCommit::Work::Work(Durability durability, std::string_view sql, std::vector<Value> values,
-                        bool answer_writes)
+GroupCommit::Work::Work(Durability durability, std::vector<Step> steps, bool answer_writes,
+                        std::string exclusive)
     : durability_(durability),
-      sql_(sql),
-      values_(std::move(values)),
-      answer_writes_(answer_writes) {
-  params_.reserve(values_.size());
-  for (const Value& value : values_) {
-    if (const auto* number = std::get_if<std::int64_t>(&value)) {
-      params_.emplace_back(*number);
-    } else {
-      params_.emplace_back(std::string_view(std::get<std::string>(value)));
+      steps_(std::move(steps)),
+      answer_writes_(answer_writes),
+      exclusive_(std::move(exclusive)) {
+  params_.reserve(steps_.size());
+  statements_.reserve(steps_.size());
+  for (const Step& step : steps_) {
+    std::vector<Param>& params = params_.emplace_back();
+    params.reserve(step.values.size());
+    for (const Value& value : step.values) {
+      if (const auto* number = std::get_if<std::int64_t>(&value)) {
+        params.emplace_back(*number);
+      } else {
+        params.emplace_back(std::string_view(std::get<std::string>(value)));
+      }
     }
+    statements_.push_back({step.sql, params});
   }
 }
 
@@ -122,22 +129,37 @@ Result<void> GroupCommit::Commit(std::span<const std::unique_ptr<Work>> works, b
 }
 
 Result<void> GroupCommit::ApplyAndCommit(std::span<const std::unique_ptr<Work>> works, bool again) {
+  if (again) {
+    FORKBOX_CHECK(works.size() == 1);
+    const Result<bool> known = works[0]->Recognise(*connection_);
+    if (!known) return Fail(known.error());
+    if (*known) return connection_->Commit();
+  }
+  // Before any row is locked, and in one order everywhere: so nobody waits for whom he holds up.
+  std::set<std::string_view> names;
   std::vector<Statement> statements;
-  statements.reserve(works.size());
   bool answers_write = false;
   for (const auto& work : works) {
-    if (!work->statement().sql.empty()) statements.push_back(work->statement());
+    if (!work->exclusive().empty()) names.insert(work->exclusive());
     answers_write = answers_write || work->answer_writes();
+  }
+  if (connection_->exclude_others().empty()) names.clear();
+  const std::vector<Param> excluded(names.begin(), names.end());
+  for (const Param& name : excluded) {
+    statements.push_back({connection_->exclude_others(), std::span(&name, 1)});
+  }
+  for (const auto& work : works) {
+    statements.insert(statements.end(), work->statements().begin(), work->statements().end());
   }
   const Result<std::vector<Rows>> ran = answers_write
                                             ? connection_->ExecuteAll(statements)
                                             : connection_->ExecuteAllAndCommit(statements);
   if (!ran) return Fail(ran.error());
-  static const Rows kNone;
-  auto next = ran->begin();
+  std::span<const Rows> left = std::span(*ran).subspan(excluded.size());
   for (const auto& work : works) {
-    const Rows& rows = work->statement().sql.empty() ? kNone : *next++;
-    Result<void> answered = work->Answer(*connection_, rows, again);
+    const std::size_t count = work->statements().size();
+    Result<void> answered = work->Answer(*connection_, left.first(count), again);
+    left = left.subspan(count);
     if (answered) continue;
     if (answers_write) return answered;
     return Fail(ErrorCode::kDeadlineExceeded, std::move(answered).error().message);  // it is kept

@@ -10,12 +10,15 @@
 #include <cstdint>
 #include <functional>
 #include <future>
+#include <iterator>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -54,12 +57,23 @@ class GroupCommit {
     // It may have taken effect before: the connection was lost while a first try was committed. The
     // row it meets may then be its own.
     bool again = false;
+    std::span<const Rows> then{};  // of Write::then
+  };
+
+  // A further statement of a write, sent with the first.
+  struct Step {
+    std::string_view sql;
+    std::vector<Value> values;
   };
 
   // One statement, sent together with those of the others in the batch, and what to make of what it
   // brought, which may take further statements. `answer` says what `T` the caller gets, which may
   // well be an Error of its own (no such row) and then takes nothing from the others. Its outer
   // Error is for a statement that failed, which undoes the batch.
+  // Of a `T` that may be void.
+  template <class T>
+  using Known = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
+
   template <class T>
   struct Write {
     std::string_view sql;  // "" when the answer is known already, and only keeps its turn
@@ -68,6 +82,11 @@ class GroupCommit {
     // `answer` may write, and belongs to the transaction. Otherwise COMMIT need not wait for it,
     // and is sent with the statements if that is so for all of the batch.
     bool answer_writes = false;
+    std::vector<Step> then{};
+    // Of the transactions of any process that name the same, one runs at a time. "": no matter.
+    std::string exclusive{};
+    // Asked first when it runs again: whether it took effect, and then the answer.
+    std::function<Result<std::optional<Known<T>>>(Connection&)> recognise{};
   };
 
   // Runs `write` in some transaction and calls `done` on the writer's thread once that is as
@@ -94,37 +113,58 @@ class GroupCommit {
  private:
   class Work {
    public:
-    Work(Durability durability, std::string_view sql, std::vector<Value> values,
-         bool answer_writes);
+    Work(Durability durability, std::vector<Step> steps, bool answer_writes, std::string exclusive);
     virtual ~Work() = default;
     Work(const Work&) = delete;
     Work& operator=(const Work&) = delete;
 
     [[nodiscard]] Durability durability() const { return durability_; }
-    [[nodiscard]] Statement statement() const { return {sql_, params_}; }
+    [[nodiscard]] const std::vector<Statement>& statements() const { return statements_; }
     [[nodiscard]] bool answer_writes() const { return answer_writes_; }
-    virtual Result<void> Answer(Connection& connection, const Rows& rows, bool again) = 0;
+    [[nodiscard]] const std::string& exclusive() const { return exclusive_; }
+    // True: it took effect before, and has its answer.
+    virtual Result<bool> Recognise(Connection& connection) = 0;
+    // `rows`: what statements() brought.
+    virtual Result<void> Answer(Connection& connection, std::span<const Rows> rows, bool again) = 0;
     virtual void Committed() = 0;  // after a successful Answer()
     virtual void Failed(const Error& error) = 0;
 
    private:
     const Durability durability_;
-    const std::string_view sql_;
-    const std::vector<Value> values_;
-    std::vector<Param> params_;  // of values_
+    const std::vector<Step> steps_;
+    std::vector<std::vector<Param>> params_;  // of steps_
+    std::vector<Statement> statements_;       // of both
     const bool answer_writes_;
+    const std::string exclusive_;
   };
 
   template <class T>
   class WorkOf final : public Work {
    public:
     WorkOf(Durability durability, Write<T> write, std::function<void(Result<T>)> done)
-        : Work(durability, write.sql, std::move(write.values), write.answer_writes),
+        : Work(durability, Steps(write), write.answer_writes, std::move(write.exclusive)),
           write_answer_(std::move(write.answer)),
+          recognise_(std::move(write.recognise)),
           done_(std::move(done)) {}
 
-    Result<void> Answer(Connection& connection, const Rows& rows, bool again) override {
-      Result<Result<T>> answer = write_answer_(connection, {rows, statement().params, again});
+    Result<bool> Recognise(Connection& connection) override {
+      if constexpr (!std::is_void_v<T>) {
+        if (!recognise_) return false;
+        Result<std::optional<T>> known = recognise_(connection);
+        if (!known) return Fail(std::move(known).error());
+        if (!*known) return false;
+        answer_ = *std::move(*known);
+        return true;
+      } else {
+        return false;
+      }
+    }
+    Result<void> Answer(Connection& connection, std::span<const Rows> rows, bool again) override {
+      static const Rows kNone;
+      const bool none = rows.empty();
+      Result<Result<T>> answer = none ? write_answer_(connection, {kNone, {}, again, {}})
+                                      : write_answer_(connection, {rows[0], statements()[0].params,
+                                                                   again, rows.subspan(1)});
       if (!answer) return Fail(std::move(answer).error());
       answer_ = std::move(*answer);
       return {};
@@ -133,7 +173,16 @@ class GroupCommit {
     void Failed(const Error& error) override { done_(Fail(error)); }
 
    private:
+    static std::vector<Step> Steps(Write<T>& write) {
+      std::vector<Step> steps;
+      steps.reserve(1 + write.then.size());
+      if (!write.sql.empty()) steps.push_back({write.sql, std::move(write.values)});
+      std::move(write.then.begin(), write.then.end(), std::back_inserter(steps));
+      return steps;
+    }
+
     const std::function<Result<Result<T>>(Connection&, const Ran&)> write_answer_;
+    const std::function<Result<std::optional<Known<T>>>(Connection&)> recognise_;
     const std::function<void(Result<T>)> done_;
     Result<T> answer_;
   };

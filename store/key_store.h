@@ -70,7 +70,10 @@ class KeyStore {
 
   // Newest first, revoked ones included, at most `limit`.
   virtual Result<std::vector<ApiKey>> List(const schema::OwnerId& owner, std::size_t limit) = 0;
-  // Of every account, with the digests: for caches. Those changed at `since_unix_ms` or later.
+  // Of every account, with the digests: for caches. Those created, changed, revoked or rotated at
+  // `since_unix_ms` or later (NoteUse() is no change). The time is that of whoever made the change,
+  // and a change is seen only once it is committed: who polls asks for a minute more than has
+  // passed since the last time, and meets some again.
   virtual Result<std::vector<std::pair<std::string, ApiKey>>> ChangedSince(
       std::int64_t since_unix_ms) = 0;
 

@@ -103,9 +103,119 @@ constexpr std::string_view kVersion2OnPostgres[] = {
     " (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 10000)",
 };
 
+// Of an execution's owner there are three copies, each for one index and NULL while the row is not
+// to be in it. PostgreSQL keeps plans that know no values: when one owner, one language or one
+// state is all it ever saw, every index that can be used looks as good as the right one. So each
+// query names the column that only its own index has.
+constexpr std::string_view kVersion3[] = {
+    "ALTER TABLE executions ADD COLUMN language TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE executions ADD COLUMN key_id TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE executions ADD COLUMN idempotency_key TEXT NOT NULL DEFAULT ''",
+    // 1 when the tables of what was accepted count it.
+    "ALTER TABLE executions ADD COLUMN counted BIGINT NOT NULL DEFAULT 0",
+    "ALTER TABLE executions ADD COLUMN open_owner TEXT",      // until it is finished
+    "ALTER TABLE executions ADD COLUMN ended_owner TEXT",     // from then on, if it is listed
+    "ALTER TABLE executions ADD COLUMN ended_language TEXT",  // likewise, behind its language
+    R"(CREATE TABLE api_keys (
+         id TEXT NOT NULL PRIMARY KEY,
+         digest TEXT NOT NULL UNIQUE,
+         owner TEXT NOT NULL,
+         name TEXT NOT NULL,
+         description TEXT NOT NULL,
+         prefix TEXT NOT NULL,
+         full_access BIGINT NOT NULL,
+         execute_only BIGINT NOT NULL,
+         read_only BIGINT NOT NULL,
+         enabled BIGINT NOT NULL,
+         created_unix_ms BIGINT NOT NULL,
+         expires_unix_ms BIGINT NOT NULL,
+         last_used_unix_ms BIGINT NOT NULL,
+         revoked_unix_ms BIGINT NOT NULL,
+         rotated_to TEXT NOT NULL,
+         changed_unix_ms BIGINT NOT NULL))",
+    "CREATE INDEX api_keys_by_owner ON api_keys (owner, created_unix_ms, id)",
+    "CREATE INDEX api_keys_changed ON api_keys (changed_unix_ms)",
+    R"(CREATE TABLE account_limits (
+         owner TEXT NOT NULL PRIMARY KEY,
+         executions_per_minute BIGINT NOT NULL,
+         concurrency BIGINT NOT NULL,
+         monthly_quota BIGINT NOT NULL,
+         changed_unix_ms BIGINT NOT NULL))",
+
+    // Minutes since 1970, and months since the year 0: first, for they are forgotten in their
+    // order.
+    R"(CREATE TABLE accepted_by_minute (
+         minute BIGINT NOT NULL,
+         key_id TEXT NOT NULL,
+         n BIGINT NOT NULL,
+         PRIMARY KEY (minute, key_id)))",
+    R"(CREATE TABLE accepted_by_month (
+         month BIGINT NOT NULL,
+         owner TEXT NOT NULL,
+         n BIGINT NOT NULL,
+         PRIMARY KEY (month, owner)))",
+    R"(CREATE TABLE idempotency_keys (
+         owner TEXT NOT NULL,
+         idempotency_key TEXT NOT NULL,
+         execution_id TEXT NOT NULL,
+         request_digest TEXT NOT NULL,
+         PRIMARY KEY (owner, idempotency_key)))",
+    "CREATE INDEX idempotency_by_execution ON idempotency_keys (execution_id)",
+
+    R"(CREATE TABLE usage_records (
+         execution_id TEXT NOT NULL PRIMARY KEY,
+         owner TEXT NOT NULL,
+         key_id TEXT NOT NULL,
+         language TEXT NOT NULL,
+         state TEXT NOT NULL,
+         finished_unix_ms BIGINT NOT NULL,
+         exec_ms BIGINT NOT NULL))",
+    // The last columns are there so that the index alone answers.
+    R"(CREATE INDEX usage_by_owner
+         ON usage_records (owner, finished_unix_ms, language, state, exec_ms))",
+    R"(CREATE TABLE audit_log (
+         time_unix_ms BIGINT NOT NULL,
+         id TEXT NOT NULL,
+         owner TEXT NOT NULL,
+         key_id TEXT NOT NULL,
+         action TEXT NOT NULL,
+         target TEXT NOT NULL,
+         client_address TEXT NOT NULL,
+         request_id TEXT NOT NULL,
+         PRIMARY KEY (time_unix_ms, id)))",
+    "CREATE INDEX audit_by_owner ON audit_log (owner, time_unix_ms, id)",
+};
+
+// The language of the rows that are there stands in their requests, for which each product has its
+// own words. Each row is written once; the indexes come after it.
+constexpr std::string_view kVersion3OnPostgres[] = {
+    "UPDATE executions SET language = COALESCE(request::json ->> 'language', ''),"
+    " open_owner = CASE WHEN finished_unix_ms IS NULL THEN owner END,"
+    " ended_owner = CASE WHEN finished_unix_ms IS NOT NULL THEN owner END,"
+    " ended_language = CASE WHEN finished_unix_ms IS NOT NULL"
+    " THEN COALESCE(request::json ->> 'language', '') || ' ' || owner END",
+    "CREATE INDEX executions_open ON executions (open_owner, created_unix_ms, id)"
+    " WHERE open_owner IS NOT NULL",
+    "CREATE INDEX executions_ended ON executions (ended_owner, state, created_unix_ms, id)"
+    " WHERE ended_owner IS NOT NULL",
+    "CREATE INDEX executions_ended_by_language"
+    " ON executions (ended_language, state, created_unix_ms, id) WHERE ended_language IS NOT NULL",
+};
+constexpr std::string_view kVersion3OnSqlite[] = {
+    "UPDATE executions SET language = COALESCE(json_extract(request, '$.language'), ''),"
+    " open_owner = CASE WHEN finished_unix_ms IS NULL THEN owner END,"
+    " ended_owner = CASE WHEN finished_unix_ms IS NOT NULL THEN owner END,"
+    " ended_language = CASE WHEN finished_unix_ms IS NOT NULL"
+    " THEN COALESCE(json_extract(request, '$.language'), '') || ' ' || owner END",
+    kVersion3OnPostgres[1],
+    kVersion3OnPostgres[2],
+    kVersion3OnPostgres[3],
+};
+
 constexpr Migration kMigrations[] = {
     {1, kVersion1, {}},
     {2, kVersion2, kVersion2OnPostgres},
+    {3, kVersion3, kVersion3OnPostgres, kVersion3OnSqlite},
 };
 
 Result<void> Run(Connection& connection, const Migration& migration,
@@ -138,8 +248,9 @@ Result<void> Apply(Connection& connection, std::span<const Migration> migrations
   for (const Migration& migration : migrations) {
     if (migration.version <= version) continue;
     Result<void> run = Run(connection, migration, migration.statements);
-    if (run && connection.product() == Connection::Product::kPostgres) {
-      run = Run(connection, migration, migration.on_postgres);
+    if (run) {
+      const bool postgres = connection.product() == Connection::Product::kPostgres;
+      run = Run(connection, migration, postgres ? migration.on_postgres : migration.on_sqlite);
     }
     if (!run) return run;
     const Result<Rows> noted = connection.Execute(

@@ -15,6 +15,7 @@ struct Migration {
   std::int64_t version = 0;
   std::span<const std::string_view> statements;
   std::span<const std::string_view> on_postgres;  // after those; how it stores, not what
+  std::span<const std::string_view> on_sqlite{};  // likewise; also what only its functions can say
 };
 
 // Ours, from 1 upwards without gaps.

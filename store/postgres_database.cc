@@ -28,6 +28,10 @@ constexpr Oid kText = 25;
 // Ours among the advisory locks of the database: "forkbox" in ASCII.
 constexpr std::string_view kLockMigrations = "SELECT pg_advisory_xact_lock(28832984843054968)";
 
+// Named by a hash; two names that share one merely wait for each other needlessly.
+constexpr std::string_view kExcludeOthers =
+    "SELECT pg_advisory_xact_lock(hashtextextended($1, 28832984843054968))";
+
 // Between two tries to reach a server that could not be reached.
 constexpr std::chrono::milliseconds kHoldOff{100};
 
@@ -141,6 +145,7 @@ class PostgresConnection final : public Connection {
   }
 
   [[nodiscard]] Product product() const override { return Product::kPostgres; }
+  [[nodiscard]] std::string_view exclude_others() const override { return kExcludeOthers; }
 
   using Connection::Execute;
   Result<Rows> Execute(std::string_view sql, std::span<const Param> params) override {
@@ -479,6 +484,8 @@ Result<std::unique_ptr<PostgresDatabase>> PostgresDatabase::Open(const std::stri
       // Plans are made once and kept, perhaps since the tables were empty and reading all of them
       // was cheapest. There is an index for everything that we ask of a large one.
       {"enable_seqscan", "off"},
+      // It brings all that there is before the first can be had; of a list we want the first few.
+      {"enable_bitmapscan", "off"},
       // Nothing of ours takes long enough for it.
       {"jit", "off"},
       // Every conditional write relies on meeting what another has just committed.

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -55,8 +56,20 @@ class SqlExecutionStore final : public ExecutionStore {
   Result<void> Ping() override;
 
  private:
+  // In the order of a list, without what it is not about.
+  Result<std::vector<schema::ExecutionId>> ListIds(const HistoryQuery& query, std::size_t limit);
+  // In that order, without those that are gone.
+  Result<std::vector<ExecutionRecord>> GetMany(const std::vector<schema::ExecutionId>& ids);
+  Result<std::size_t> PruneByAge(std::int64_t finished_before_unix_ms, std::size_t limit);
+  Result<std::size_t> PruneByCount(std::uint64_t keep, std::size_t limit);
+  Result<std::size_t> Forget(const std::vector<schema::ExecutionId>& ids);
+
   GroupCommit& writer_;
   ConnectionPool& readers_;
+
+  std::mutex prune_mutex_;
+  std::string pruned_to_;                    // by age, in this round; guarded by prune_mutex_
+  std::optional<std::string> pruned_owner_;  // by count, likewise
 };
 
 }  // namespace forkbox::store

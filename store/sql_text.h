@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -26,6 +27,31 @@ inline std::string ToSqlText(std::string text) {
 inline bool IsPlausibleId(std::string_view id) {
   return !id.empty() && id.size() <= 128 &&
          std::all_of(id.begin(), id.end(), [](char c) { return c > 0x20 && c < 0x7F; });
+}
+
+// What the ids of `unix_ms` (UUIDv7) and later begin with or sort after, and no earlier one does.
+inline std::string FirstIdOf(std::int64_t unix_ms) {
+  static constexpr char kHex[] = "0123456789abcdef";
+  const auto ms = static_cast<std::uint64_t>(std::clamp<std::int64_t>(unix_ms, 0, 1LL << 47));
+  std::string id;
+  for (int shift = 44; shift >= 0; shift -= 4) {
+    id += kHex[(ms >> shift) & 15];
+    if (shift == 16) id += '-';
+  }
+  return id;
+}
+
+// When a UUIDv7 was made; of another text something.
+inline std::int64_t TimeOfId(std::string_view id) {
+  std::int64_t unix_ms = 0;
+  int digits = 0;
+  for (const char c : id) {
+    if (c == '-') continue;
+    const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : 0;
+    unix_ms = unix_ms * 16 + digit;
+    if (++digits == 12) break;
+  }
+  return unix_ms;
 }
 
 }  // namespace forkbox::store

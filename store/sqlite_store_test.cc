@@ -295,10 +295,11 @@ TEST_F(WatchedStoreTest, ARowThatAppearsMeanwhileIsClaimedAndEnded) {
   const auto appear = [&](const Execution& execution) {
     watched_.meanwhile = [execution](Connection& connection) {
       const std::string request = schema::DumpJson(schema::ToJson(execution));
-      EXPECT_TRUE(connection
-                      .Execute(sql::kInsert, {execution.id.str(), "", std::int64_t{1}, request,
-                                              "interactive", "", execution.webhook_url})
-                      .has_value());
+      EXPECT_TRUE(
+          connection
+              .Execute(sql::kInsert, {execution.id.str(), "", std::int64_t{1}, request,
+                                      "interactive", "", execution.webhook_url, "python", ""})
+              .has_value());
     };
   };
   const Execution claimed = NewExecution();
@@ -507,8 +508,8 @@ TEST(SqlitePlanTest, NothingGrowsWithHistoryOrBacklog) {
   constexpr int kRows = 20'000;
   for (int i = 0; i < kRows; ++i) {
     const std::string id = "id-" + std::to_string(i);
-    run(sql::kInsert,
-        {id, "owner", std::int64_t{i}, R"({"id":"x"})", "interactive", "native", "https://x"});
+    run(sql::kInsert, {id, "owner", std::int64_t{i}, R"({"id":"x"})", "interactive", "native",
+                       "https://x", "python", "key"});
     if (i % 2 == 0) {
       run(sql::kFinish, {id, "completed", std::int64_t{9}, "{}"});
       run(sql::kOwe, {id, id, "owner", "https://x", std::int64_t{i}});

@@ -1,5 +1,6 @@
 // UsageStore: what each account used. One record an execution, written by ExecutionStore in the
-// transaction that makes the execution terminal; it outlives the execution's row.
+// transaction that makes the execution terminal; it outlives the execution's row. Without
+// authentication all of it is that of the owner "".
 //
 // Thread-safe. Errors as for ExecutionStore.
 #pragma once
@@ -47,7 +48,8 @@ class UsageStore {
                                                   std::int64_t now_unix_ms) = 0;
   virtual Result<std::uint64_t> AcceptedThisMinute(const schema::KeyId& key,
                                                    std::int64_t now_unix_ms) = 0;
-  // Forgets older records and counters. Returns how many.
+  // Forgets some thousands of the older records and counters, and the counters of minutes that are
+  // long over. Returns how many; 0 when none is left.
   virtual Result<std::size_t> Prune(std::int64_t before_unix_ms) = 0;
 };
 
