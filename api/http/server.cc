@@ -125,8 +125,11 @@ class Server::Impl {
   }
 
   Core& core() { return *core_; }
+  [[nodiscard]] const Options& options() const { return options_; }
   [[nodiscard]] std::uint16_t port() const { return port_; }
   [[nodiscard]] bool started() const { return started_; }
+
+  std::vector<RouteName> routes;  // only for whoever asks; the router finds its own
 
  private:
   const Options options_;
@@ -144,8 +147,12 @@ Server::~Server() { Stop(); }
 
 void Server::Route(Method method, const std::string& path, Handler handler) {
   FORKBOX_CHECK(!impl_->started());
+  if (const auto& before = impl_->options().before_handler) handler = before(path, handler);
   impl_->core().router().Add(method, path, std::move(handler));
+  impl_->routes.push_back({method, path});
 }
+
+const std::vector<Server::RouteName>& Server::routes() const { return impl_->routes; }
 
 Result<void> Server::Start() { return impl_->Start(); }
 

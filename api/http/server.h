@@ -31,6 +31,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "api/http/call.h"
 #include "api/http/limits.h"
@@ -75,6 +76,10 @@ class Server {
     Limits limits = {};
     Log log = Log::Null();  // one `http.request` a request; no bodies, no queries
 
+    // What stands in front of the routes: gets each with its handler, and returns what to call in
+    // its place. Null: nothing.
+    std::function<Handler(const std::string& path, Handler handler)> before_handler = nullptr;
+
     // All of these run on server threads and on those that finish replies: thread-safe, short.
     // What they throw is caught; the defaults then apply.
 
@@ -102,6 +107,13 @@ class Server {
   // back to the route of GET. A known path asked with another method is answered 405 with Allow.
   // A second route of the same method and path is a broken invariant.
   void Route(Method method, const std::string& path, Handler handler);
+
+  struct RouteName {
+    Method method = Method::kGet;
+    std::string path;  // as registered
+  };
+  // All of them, in the order they came.
+  [[nodiscard]] const std::vector<RouteName>& routes() const;
 
   // Listens and serves. kInvalidArgument: no such address. kUnavailable: the port is taken.
   // kInternal: no threads or descriptors. At most once, whatever it returns.
