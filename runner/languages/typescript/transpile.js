@@ -20,6 +20,7 @@ const path = require('node:path').posix;
 const vm = require('node:vm');
 
 const kSwc = '/opt/swc';
+const kTarget = 'esnext';
 const kMaxDiagnostics = 20;
 const kMaxLineShown = 160;
 // Of swc's own memory. More than that is given back by starting swc again.
@@ -222,36 +223,46 @@ function completed(from, specifier, names) {
   return undefined;
 }
 
+// The specifiers of imports and exports anywhere in a tree, and what may have to follow them.
 function specifiersIn(node, found) {
   if (Array.isArray(node)) {
     for (const item of node) specifiersIn(item, found);
   } else if (node !== null && typeof node === 'object') {
     if (/^(Import|ExportNamed|ExportAll)Declaration$/.test(node.type) && node.source) {
-      found.push(node.source);
+      const attribute = node.with || node.typeOnly ? '' : ' with { type: "json" }';
+      found.push({ ...node.source, attribute });
     } else if (node.type === 'CallExpression' && node.callee.type === 'Import' &&
                node.arguments[0]?.expression.type === 'StringLiteral') {
-      found.push(node.arguments[0].expression);
+      const attribute = node.arguments.length > 1 ? '' : ', { with: { type: "json" } }';
+      found.push({ ...node.arguments[0].expression, attribute });
     }
     for (const key of Object.keys(node)) specifiersIn(node[key], found);
   }
 }
 
-// The source with its imports' names completed.
+// The source with its imports as Node wants them of an ES module: the names complete, JSON said to
+// be JSON.
 function completeSpecifiers(file, parser, names) {
-  const quoted = file.code.matchAll(/(["'])(\.{1,2}(?:\/[^"'\n]*)?)\1/g);
-  if (![...quoted].some((match) => completed(file.path, match[2], names))) return file.code;
+  const better = (specifier, attribute) => {
+    const name = completed(file.path, specifier, names) ?? specifier;
+    return /^\.{1,2}\/.*\.json$/.test(name) ? [name, attribute] : [name, ''];
+  };
+  const quoted = [...file.code.matchAll(/(["'])(\.{1,2}(?:\/[^"'\n]*)?)\1/g)];
+  if (!quoted.some(([, , name]) => better(name, name).join('') !== name)) return file.code;
   const found = [];
-  // Positions are bytes, counted on over all that an instance has parsed.
-  swc.restore();
-  specifiersIn(swc.parse(file.code, { ...parser, target: 'esnext' }).body, found);
+  // Positions are bytes, counted on over all that swc has parsed; a first statement of ours tells
+  // from where.
+  const mark = '0;';
+  const { body } = swc.parse(mark + file.code, { ...parser, target: kTarget });
+  const start = body[0].span.start + mark.length;
+  specifiersIn(body, found);
   const bytes = Buffer.from(file.code);
   const parts = [];
   let at = 0;
-  for (const { value, span } of found.sort((a, b) => a.span.start - b.span.start)) {
-    const better = completed(file.path, value, names);
-    if (better === undefined || span.start - 1 < at) continue;
-    parts.push(bytes.subarray(at, span.start - 1), Buffer.from(JSON.stringify(better)));
-    at = span.end - 1;
+  for (const { value, span, attribute } of found.sort((x, y) => x.span.start - y.span.start)) {
+    const [name, suffix] = better(value, attribute);
+    parts.push(bytes.subarray(at, span.start - start), Buffer.from(JSON.stringify(name) + suffix));
+    at = span.end - start;
   }
   parts.push(bytes.subarray(at));
   return Buffer.concat(parts).toString();
@@ -266,9 +277,11 @@ function readOptions(text, files) {
     new RegExp(`"${name}"\\s*:\\s*"?(${value})\\b`).exec(text)?.[1];
   const flag = (name, otherwise) => ({ true: true, false: false })[option(name, 'true|false')] ??
       otherwise;
-  const standard = files.some(({ code }) => /\bClass\w*DecoratorContext\b|\bDecoratorContext\b/
-    .test(code));
-  const legacy = flag('experimentalDecorators', !standard);
+  // Programs rarely say which decorators they mean, and those without any need swc's pass for the
+  // standard ones: it is what knows `accessor`.
+  const some = (pattern) => files.some(({ code }) => pattern.test(code));
+  const legacy = some(/@\s*[\w$(]/) &&
+      flag('experimentalDecorators', !some(/\b(Class\w*)?DecoratorContext\b/));
   const automatic = /^react-jsx/.test(option('jsx', '[a-z-]+') ?? '');
   const name = '[\\w$.@/-]+';
   return {
@@ -309,8 +322,8 @@ function transpileFile(file, modules, transform, names) {
     isModule: true,
     swcrc: false,
     configFile: false,
-    jsc: { parser, transform, target: 'esnext', keepClassNames: true,
-      rewriteRelativeImportExtensions: true },
+    jsc: { parser, transform, target: kTarget, keepClassNames: true,
+      rewriteRelativeImportExtensions: true, experimental: { keepImportAttributes: true } },
     module: { type: esm ? 'nodenext' : 'commonjs' },
   });
   if (!esm) {

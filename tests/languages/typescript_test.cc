@@ -1,0 +1,420 @@
+// TypeScript: what its programs print, what is said of wrong ones, and what becomes of those that
+// mean harm. The real transpiler in its sandboxes, the real driver, programs that run.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "runner/sandbox/compiling_driver.h"
+#include "runner/sandbox/process_driver.h"
+#include "runner/sandbox/transpiler.h"
+
+namespace forkbox {
+namespace {
+
+using sandbox::Compiled;
+using sandbox::Transpiler;
+using sandbox::TranspilerOptions;
+using schema::Reason;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+
+class Typescript : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    if (::getuid() != 0) return;
+    ::signal(SIGPIPE, SIG_IGN);
+    sandbox::ProcessDriverOptions options;
+    options.forkserver_path = FORKBOX_FORKSERVER;
+    options.runtime_dir = FORKBOX_RUNTIME_DIR;
+    auto started = sandbox::ProcessDriver::Start(std::move(options));
+    ASSERT_TRUE(started) << started.error().message;
+    sandbox::CompilingDriverOptions compiling;
+    compiling.cache_bytes = 0;  // what is tested is the transpiler
+    driver_ = new sandbox::CompilingDriver(std::move(*started), compiling);
+    auto transpiler = std::make_unique<Transpiler>(driver_->process(), TranspilerOptions{});
+    transpiler_ = transpiler.get();
+    driver_->SetCompiler("typescript", std::move(transpiler));
+    auto opened = driver_->Open(steady_clock::now() + seconds(60));
+    ASSERT_TRUE(opened) << opened.error().message;
+  }
+  static void TearDownTestSuite() {
+    delete driver_;
+    driver_ = nullptr;
+  }
+
+  void SetUp() override {
+    if (driver_ == nullptr) GTEST_SKIP() << "sandboxes of their own uid need root";
+    for (const auto& language : driver_->Languages()) {
+      if (language.id != "typescript") continue;
+      ASSERT_TRUE(language.ready) << language.reason;
+      return;
+    }
+    FAIL() << "no TypeScript";
+  }
+
+  static schema::Outcome Run(const schema::Source& source) {
+    schema::Limits limits;
+    limits.memory_bytes = 512ULL << 20;
+    auto sandbox = driver_->Fork("typescript", limits);
+    if (!sandbox) {
+      schema::Outcome none;
+      none.message = sandbox.error().message;
+      return none;
+    }
+    return (*sandbox)->Run(source, {});
+  }
+
+  static Compiled Transpile(const std::string& code) { return Transpile(*transpiler_, code); }
+  static Compiled Transpile(Transpiler& transpiler, const std::string& code) {
+    schema::Source source;
+    source.code = code;
+    return transpiler.Compile(source, {});
+  }
+
+  // The transpiler still does what it did before.
+  static void ExpectUnharmed() {
+    const Compiled compiled = Transpile("enum E { A } console.log(E.A as number);");
+    ASSERT_EQ(compiled.reason, Reason::kExited) << compiled.output << compiled.message;
+    static const std::string first = compiled.program.code;
+    EXPECT_EQ(compiled.program.code, first);
+  }
+
+  static sandbox::CompilingDriver* driver_;
+  static Transpiler* transpiler_;
+};
+sandbox::CompilingDriver* Typescript::driver_ = nullptr;
+Transpiler* Typescript::transpiler_ = nullptr;
+
+std::string Named(const std::string& name) { return name; }
+
+struct Program {
+  const char* name;
+  std::string code;
+  std::vector<schema::SourceFile> files;
+  std::string out;
+};
+
+class TypescriptProgram : public Typescript, public testing::WithParamInterface<Program> {};
+
+TEST_P(TypescriptProgram, Prints) {
+  schema::Source source;
+  source.code = GetParam().code;
+  source.files = GetParam().files;
+  const schema::Outcome outcome = Run(source);
+  EXPECT_EQ(outcome.stdout_text, GetParam().out) << outcome.compile_output << outcome.message;
+  EXPECT_EQ(outcome.stderr_text, "");
+  EXPECT_EQ(outcome.compile_output, "");
+  EXPECT_EQ(outcome.exit_code, 0) << schema::ToString(outcome.reason);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Syntax, TypescriptProgram,
+    testing::ValuesIn(std::vector<Program>{
+        {"enums",
+         "enum A { X, Y = 5, Z }\nenum B { L = 'l', M = `m` }\n"
+         "console.log(A.Z, A[0], B.L, Object.keys(A).length);",
+         {},
+         "6 X l 6\n"},
+        {"const_enums",
+         "const enum F { R = 1, W = R << 1, RW = R | W, N = 'abc'.length }\n"
+         "console.log(F.RW, F.N);",
+         {},
+         "3 3\n"},
+        {"namespaces",
+         "namespace Geo { export let n = 1; export namespace In { export const m = n + 1; }\n"
+         "  export function grow() { n++; } }\nnamespace Geo { export const late = Geo.n; }\n"
+         "Geo.grow(); import I = Geo.In;\nconsole.log(Geo.n, I.m, Geo.late);",
+         {},
+         "2 2 1\n"},
+        {"abstract_classes",
+         "abstract class S { abstract area(): number; toString() { return `${this.area()}`; } }\n"
+         "class Q extends S { override area() { return 9; } }\nconsole.log(String(new Q()));",
+         {},
+         "9\n"},
+        {"parameter_properties",
+         "class P { y = this.x * 2; constructor(public readonly x: number, private z = 3) {}\n"
+         "  sum() { return this.x + this.y + this.z; } }\nconsole.log(new P(2).sum());",
+         {},
+         "9\n"},
+        {"declared_fields_are_not_reset",
+         "class A { v = 1; }\nclass B extends A { declare v: number; w?: string; }\n"
+         "console.log(JSON.stringify(new B()));",
+         {},
+         "{\"v\":1}\n"},
+        {"private_names_and_accessors",
+         "class C { #n = 1; accessor a = 2; static #count = 0; static { C.#count = 7; }\n"
+         "  get n() { return this.#n + this.a + C.#count; } }\nconsole.log(new C().n);",
+         {},
+         "10\n"},
+        {"generics",
+         "function first<T extends readonly unknown[]>(t: T): T[0] { return t[0]; }\n"
+         "class Box<in out T = string> { constructor(readonly v: T) {} map<U>(f: (t: T) => U) {\n"
+         "  return new Box<U>(f(this.v)); } }\n"
+         "const id = <const T,>(t: T): T => t;\n"
+         "console.log(first([1, 2]), new Box('a').map((s) => s.length).v, id<number>(3));",
+         {},
+         "1 1 3\n"},
+        {"satisfies_as_and_non_null",
+         "const c = { a: 1 } satisfies Record<string, number>;\nlet u: string | undefined = 'x';\n"
+         "console.log(c.a as unknown as string, u!.length, <any>c.a);",
+         {},
+         "1 1 1\n"},
+        {"overloads_and_this_types",
+         "function f(a: string): string; function f(a: number): number;\n"
+         "function f(this: void, a: any) { return a; }\nconsole.log(f('s'), f(2));",
+         {},
+         "s 2\n"},
+        {"types_only",
+         "type M<T> = { readonly [K in keyof T]-?: T[K] extends infer U ? U : never };\n"
+         "interface I { (x: number): string; new (x: string): I; [key: string]: any }\n"
+         "declare const nothing: I; declare module 'x' { export const y: 1; } declare global {}\n"
+         "type T = `a${string}` | [a: number, b?: string, ...c: boolean[]] | typeof import('fs');\n"
+         "function assert(x: unknown): asserts x is string {}\n"
+         "let v: M<{ a?: 1 }>; abstract class Q {} ; console.log('types'); export {};",
+         {},
+         "types\n"},
+        {"decorators_of_typescript",
+         "function log(t: any, key: string, d: PropertyDescriptor) { const f = d.value;\n"
+         "  d.value = function (...a: any[]) { return `<${key} ${f.apply(this, a)}>`; }; }\n"
+         "const seen: string[] = [];\n"
+         "function p(t: any, key: string, i: number) { seen.push(`${key}#${i}`); }\n"
+         "function c<T extends new (...a: any[]) => object>(k: T) { return class extends k {\n"
+         "  extra = 1; }; }\n"
+         "@c class A { @log f(@p x: number) { return x; } }\n"
+         "const a = new A() as any; console.log(a.f(3), a.extra, seen);",
+         {},
+         "<f 3> 1 [ 'f#0' ]\n"},
+        {"decorators_with_metadata",
+         "(Reflect as any).metadata = (k: string, v: any) => (t: any, p: string) => {\n"
+         "  if (k === 'design:type') console.log(p, v.name); };\n"
+         "const d: PropertyDecorator = () => {};\n"
+         "class A { @d name!: string; @d when?: Date; @d many: number[] = []; }",
+         {},
+         "name String\nwhen Date\nmany Array\n"},
+        {"decorators_of_the_standard",
+         "function twice(f: any, context: ClassMethodDecoratorContext) {\n"
+         "  console.log(context.kind, String(context.name));\n"
+         "  return function (this: any, ...a: any[]) { return f.apply(this, a) * 2; }; }\n"
+         "class A { @twice f() { return 21; } }\nconsole.log(new A().f());",
+         {},
+         "method f\n42\n"},
+        {"decorators_as_the_configuration_says",
+         "const d = (v: any, context: any) => { console.log(typeof v, context.kind); };\n"
+         "class A { @d f() {} }",
+         {{"tsconfig.json",
+           "{ // ours\n \"compilerOptions\": { \"experimentalDecorators\": false, } }"}},
+         "function method\n"},
+        {"using",
+         "function open(n: string) { return { n, [Symbol.dispose]() { console.log('close', n); } };"
+         " }\n{ using a = open('a'); using b = open('b'); console.log(a.n + b.n); }",
+         {},
+         "ab\nclose b\nclose a\n"},
+        {"await_using",
+         "{ await using a = { async [Symbol.asyncDispose]() { console.log('gone'); } }; }\n"
+         "console.log('after');",
+         {},
+         "gone\nafter\n"},
+        {"optional_and_logical",
+         "const o: { a?: { b(): number } } = {}; let n: number | null = null;\n"
+         "n ?\?= 4; console.log(o.a?.b(), o?.['a'], n ** 2, 1_000n);",
+         {},
+         "undefined undefined 16 1000n\n"},
+        {"generators_and_iteration",
+         "function* g(): Generator<number, void, unknown> { yield* [1, 2]; }\n"
+         "async function* h() { for (const x of g()) yield x; }\n"
+         "(async () => { for await (const x of h()) console.log(x); })();",
+         {},
+         "1\n2\n"},
+        {"import_equals",
+         "import fs = require('fs'); import type { Stats } from 'fs';\n"
+         "const f = (s: Stats) => s; console.log(typeof fs.readFileSync, typeof f);",
+         {},
+         "function function\n"},
+        {"export_equals",
+         "import three = require('./three'); console.log(three);",
+         {{"three.ts", "const n: number = 3; export = n;"}},
+         "3\n"},
+        {"imports_of_node",
+         "import path, { join } from 'node:path'; import * as os from 'os';\n"
+         "console.log(join('a', 'b'), path.sep, os.EOL.length);",
+         {},
+         "a/b / 1\n"},
+        {"top_level_await",
+         "const x: number = await Promise.resolve(1);\nconsole.log(x, typeof import.meta.url);",
+         {},
+         "1 string\n"},
+        {"top_level_await_of_parentheses", "await (console.log('waited'), 1);", {}, "waited\n"},
+        {"top_level_for_await",
+         "for await (const x of [Promise.resolve(1), 2]) console.log(x as number);",
+         {},
+         "1\n2\n"},
+        {"await_only_inside_functions",
+         "async function f() { await null; return require('path').sep; }\n"
+         "f().then((s: string) => console.log(s, typeof module));",
+         {},
+         "/ object\n"},
+        {"the_rest_of_commonjs",
+         "console.log(require.main === module, __filename, typeof exports);",
+         {},
+         "true /box/work/main.js object\n"},
+        {"byte_order_mark", "\xEF\xBB\xBFlet x: number = 1;\r\nconsole.log(x);\r\n", {}, "1\n"},
+        {"unicode",
+         "const \xC3\xA9t\xC3\xA9: string = '\xF0\x9F\x8C\x9E \\u{1F30D}'; "
+         "console.log(\xC3\xA9t\xC3\xA9);",
+         {},
+         "\xF0\x9F\x8C\x9E \xF0\x9F\x8C\x8D\n"},
+        {"empty", "", {}, ""},
+        {"jsx_by_default_is_react",
+         "import { el } from './view'; console.log(JSON.stringify(el));",
+         {{"view.tsx",
+           "const React = { createElement: (t: any, p: any, ...c: any[]) => [t, p, ...c],\n"
+           "  Fragment: '' };\n"
+           "export const el = <a href=\"x\"><>{1}</></a>;"}},
+         "[\"a\",{\"href\":\"x\"},[\"\",null,1]]\n"},
+        {"jsx_with_a_pragma",
+         "import { el } from './view'; console.log(el);",
+         {{"view.tsx", "/** @jsx h */\nconst h = (t: string, p: unknown, c: string) => t + c;\n"
+                       "export const el = <b>x</b>;"}},
+         "bx\n"},
+    }),
+    [](const auto& test) { return Named(test.param.name); });
+
+const std::vector<schema::SourceFile> kLibrary{
+    {"utils.ts", "import type { Shape } from './types';\nexport interface Local { a: 1 }\n"
+                 "export const area = (s: Shape): number => s.w * s.h;\n"
+                 "export default class Tool { name: string = 'tool'; }"},
+    {"types.ts", "export interface Shape { w: number; h: number }\nexport type N = number;"},
+    {"lib/index.ts", "export * from './deep/inner';\nexport { area as surface } from '../utils';"},
+    {"lib/deep/inner.ts", "export enum Level { Low = 1, High }"},
+    {"data.json", "{\"answer\": 42}"},
+    {"plain.js", "exports.plain = 'plain js';"},
+};
+
+INSTANTIATE_TEST_SUITE_P(
+    Modules, TypescriptProgram,
+    testing::ValuesIn(std::vector<Program>{
+        {"no_extension",
+         "import Tool, { area, type Local } from './utils'; import { Shape } from './types';\n"
+         "const s: Shape = { w: 2, h: 3 }; console.log(area(s), new Tool().name);",
+         kLibrary,
+         "6 tool\n"},
+        {"extension_ts",
+         "import { area } from './utils.ts'; console.log(area({ w: 1, h: 1 }));",
+         kLibrary,
+         "1\n"},
+        {"extension_js",
+         "import { area } from './utils.js'; console.log(area({ w: 1, h: 2 }));",
+         kLibrary,
+         "2\n"},
+        {"folder",
+         "import { Level, surface } from './lib'; console.log(Level[2], surface({ w: 2, h: 2 }));",
+         kLibrary,
+         "High 4\n"},
+        {"require",
+         "const { area } = require('./utils'); console.log(area({ w: 5, h: 1 }));",
+         kLibrary,
+         "5\n"},
+        {"dynamic",
+         "async function main() { const { default: Tool } = await import('./utils');\n"
+         "  const m = await import('./utils.ts'); console.log(new Tool().name, m.default === Tool);"
+         " }\nmain();",
+         kLibrary,
+         "tool true\n"},
+        {"json_and_plain_js",
+         "import data from './data.json'; import { plain } from './plain';\n"
+         "console.log(data.answer, plain);",
+         kLibrary,
+         "42 plain js\n"},
+        {"circular",
+         "import { a } from './a'; console.log(a());",
+         {{"a.ts", "import { b } from './b'; export const a = () => b() + 1; export const n = 1;"},
+          {"b.ts", "import { n } from './a'; export const b = (): number => n;"}},
+         "2\n"},
+        {"es_modules_when_awaiting",
+         "import Tool, { area } from './utils'; import { Level } from './lib';\n"
+         "import data from './data.json' with { type: 'json' };\nimport plain from './plain.js';\n"
+         "const late = await import('./lib/deep/inner');\n"
+         "console.log(area({ w: 1, h: 9 }), new Tool().name, Level.High, late.Level.Low,\n"
+         "  data.answer, plain.plain);",
+         kLibrary,
+         "9 tool 2 1 42 plain js\n"},
+        {"es_modules_import_json",
+         "import data from './data.json'; const m = await import('./data.json');\n"
+         "console.log(data.answer, m.default.answer);",
+         kLibrary,
+         "42 42\n"},
+        {"awaiting_in_a_file",
+         "import { x } from './slow'; console.log(x);",
+         {{"slow.ts", "export const x: number = await Promise.resolve(8);"}},
+         "8\n"},
+        {"mts_and_cts",
+         "import { m } from './m.mjs'; import { c } from './c.cjs'; console.log(m + c);",
+         {{"m.mts", "export const m: number = 1;"}, {"c.cts", "export const c: number = 2;"}},
+         "3\n"},
+        {"package_of_modules",
+         "import { u } from './u'; console.log(u, typeof require);",
+         {{"package.json", "{\"type\": \"module\"}"}, {"u.ts", "export const u: string = 'u';"}},
+         "u undefined\n"},
+        {"javascript_that_uses_typescript",
+         "import { go } from './go.js'; console.log(go());",
+         {{"go.js", "const { n } = require('./n'); exports.go = () => n;"},
+          {"n.ts", "export const n: number = 11;"}},
+         "11\n"},
+        {"declarations",
+         "import { v } from './v'; console.log(v);",
+         {{"v.d.ts", "export declare const v: number;"}, {"v.js", "exports.v = 1;"}},
+         "1\n"},
+        {"const_enum_of_another_file",
+         "import { E } from './e'; console.log(E.B);",
+         {{"e.ts", "export const enum E { A, B }"}},
+         "1\n"},
+    }),
+    [](const auto& test) { return Named(test.param.name); });
+
+struct Mistake {
+  const char* name;
+  std::string code;
+  std::vector<schema::SourceFile> files;
+  std::string said;  // the whole of it
+};
+
+class TypescriptMistake : public Typescript, public testing::WithParamInterface<Mistake> {};
+
+TEST_P(TypescriptMistake, IsShownWhereItIs) {
+  schema::Source source;
+  source.code = GetParam().code;
+  source.files = GetParam().files;
+  const schema::Outcome outcome = Run(source);
+  EXPECT_EQ(outcome.reason, Reason::kCompileFailed) << schema::ToString(outcome.reason);
+  EXPECT_EQ(outcome.state, schema::State::kError);
+  EXPECT_EQ(outcome.compile_output, GetParam().said);
+  EXPECT_EQ(outcome.stdout_text, "");
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Syntax, TypescriptMistake,
+    testing::ValuesIn(std::vector<Mistake>{
+        {"missing_value", "let x = 1;\nlet y = ;\n", {},
+         "main.ts:2:9: error: Expression expected\n    2 | let y = ;\n      |         ^\n"},
+        {"missing_bracket", "function f() {\n  console.log(1;\n}", {},
+         "main.ts:2:16: error: Expected ',', got ';'\n"
+         "    2 |   console.log(1;\n      |                ^\n"},
+        {"unclosed_comment", "let a = 1;\n/* never", {},
+         "main.ts:2:1: error: Unterminated block comment\n    2 | /* never\n      | ^\n"},
+        {"declared_twice", "let a = 1;\n  let a = 2;", {},
+         "main.ts:2:7: error: Identifier 'a' has already been declared\n"
+         "    2 |   let a = 2;\n      |       ^\n"},
+    }),
+    [](const auto& test) { return Named(test.param.name); });
+
+}  // namespace
+}  // namespace forkbox
