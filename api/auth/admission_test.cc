@@ -75,6 +75,93 @@ TEST_F(AdmissionTest, AKeyMayComeInAHeaderOfItsOwn) {
   EXPECT_EQ(admit({{"x-api-key", "short"}}).error().status, 429);
 }
 
+// On Exec0's paths: its own header first, the scheme in any case or none at all.
+TEST_F(AdmissionTest, Exec0TakesKeysInMoreWays) {
+  const auto ask = [&](const http::Fields& fields) {
+    return admission_.Identify(fields, "10.0.0.1", Right::kExecute);
+  };
+  for (const http::Fields& fields :
+       {http::Fields{{"authorization", "Bearer short"}},
+        http::Fields{{"AUTHORIZATION", "bearer short"}},
+        http::Fields{{"authorization", "BEARER   short"}}, http::Fields{{"authorization", "short"}},
+        http::Fields{{"X-API-Key", "short"}},
+        http::Fields{{"authorization", "Bearer wrong"}, {"x-api-key", "short"}}}) {
+    EXPECT_TRUE(ask(fields)) << fields[0].second;
+  }
+  for (const http::Fields& fields :
+       {http::Fields{}, http::Fields{{"authorization", ""}},
+        http::Fields{{"authorization", "Bearer"}}, http::Fields{{"authorization", "Bearer  "}}}) {
+    EXPECT_EQ(ask(fields).error().message, "Missing API key");
+  }
+  for (const http::Fields& fields :
+       {http::Fields{{"authorization", "Bearer wrong"}},
+        http::Fields{{"authorization", "Basic short"}},
+        http::Fields{{"authorization", "Bearershort"}}, http::Fields{{"x-api-key", ""}},
+        http::Fields{{"x-api-key", "wrong"}, {"authorization", "Bearer short"}}}) {
+    const auto refused = ask(fields);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().status, 401);
+    EXPECT_EQ(refused.error().message, "Invalid API key");
+    EXPECT_EQ(*http::FindField(refused.error().headers, "WWW-Authenticate"), "Bearer");
+  }
+  // No token is taken for what the store counts, one for everything else.
+  for (int i = 0; i < 500; ++i) ASSERT_TRUE(ask(Bearer("short")));
+  int admitted = 0;
+  while (admitted < 1000 &&
+         admission_.IdentifyAndMeter(Bearer("short"), "10.0.0.1", Right::kReadExecutions)) {
+    ++admitted;
+  }
+  EXPECT_EQ(admitted, 100);
+  // But a key that everybody has is metered by address there too.
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(ask(Bearer("zb_demo_1")));
+  EXPECT_EQ(ask(Bearer("zb_demo_1")).error().status, 429);
+}
+
+TEST_F(AdmissionTest, SaysWhatIsWrongWithAKeyThatOnceWasGood) {
+  struct Row {
+    const char* name;
+    store::ApiKey key;
+    Right right;
+    int status;
+    const char* message;
+  };
+  const auto key = [](store::KeyPermissions permissions) {
+    store::ApiKey made;
+    made.permissions = permissions;
+    return made;
+  };
+  store::ApiKey revoked = key(kFullAccess);
+  revoked.revoked_unix_ms = 1;
+  revoked.enabled = false;
+  store::ApiKey expired = key(kFullAccess);
+  expired.expires_unix_ms = clock_.UnixMillis();
+  store::ApiKey disabled = key(kFullAccess);
+  disabled.enabled = false;
+  int number = 0;
+  for (const Row& row : {Row{"revoked", revoked, Right::kExecute, 401, "API key has been revoked"},
+                         Row{"expired", expired, Right::kExecute, 401, "API key has expired"},
+                         Row{"disabled", disabled, Right::kExecute, 403, "API key is disabled"},
+                         Row{"reads", key({.read_only = true}), Right::kExecute, 403,
+                             "this API key lacks the permission: full_access or execute_only"},
+                         Row{"executes", key(kExecuteOnly), Right::kManageKeys, 403,
+                             "this API key lacks the permission: full_access"}}) {
+    SCOPED_TRACE(row.name);
+    store::ApiKey put = row.key;
+    put.id = schema::KeyId("key_" + std::to_string(++number));
+    const std::string text = "any text " + std::to_string(number);
+    ring_.Put(KeyDigest::Of(text), put);
+    // In every dialect.
+    for (const auto& refused :
+         {admission_.Admit(Bearer(text), "", row.right),
+          admission_.AdmitByHeader("x-api-key", {{"x-api-key", text}}, "", row.right),
+          admission_.Identify(Bearer(text), "", row.right)}) {
+      ASSERT_FALSE(refused);
+      EXPECT_EQ(refused.error().status, row.status);
+      EXPECT_EQ(refused.error().message, row.message);
+    }
+  }
+}
+
 TEST_F(AdmissionTest, AnOrdinaryKeyHasAHundredASecond) {
   for (int i = 0; i < 100; ++i)
     ASSERT_TRUE(admission_.Admit(Bearer("short"), "10.0.0.1", Right::kExecute)) << i;
