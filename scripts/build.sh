@@ -14,6 +14,12 @@ if command -v ccache >/dev/null; then
   # Paths below here are hashed as relative ones, so that one clone profits from another's build.
   export CCACHE_BASEDIR="$PWD" CCACHE_NOHASHDIR=1
 fi
+# Toolchains that came or went since: what is made of them follows.
+for toolchain in /usr/lib/go-1.21/bin/go /usr/bin/javac; do
+  if [ -x "$toolchain" ]; then
+    options="$options -DFORKBOX_WITH_$(basename "$toolchain" | tr a-z A-Z)=$toolchain"
+  fi
+done
 while [ $# -gt 0 ]; do
   if [ "$1" = -- ]; then shift; break; fi
   options="$options $1"

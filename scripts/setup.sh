@@ -5,6 +5,8 @@
 #   scripts/setup.sh            what `make run` and `make test` need
 #   scripts/setup.sh --bench    that, and the yardsticks of `make bench`
 #   scripts/setup.sh --servers  that, and the servers that tests and `make cluster` start themselves
+#   scripts/setup.sh --languages  that, and the toolchains of every language: Go (from Debian's
+#                               backports), Java, Ruby, PHP, Perl, Lua
 set -eu
 cd "$(dirname "$0")/.."
 # System tools first: a pyenv or nvm shim must not decide which python or node we build against.
@@ -23,6 +25,10 @@ for arg in "$@"; do
       packages="$packages rabbitmq-server postgresql"
       fetches="$fetches scripts/fetch-promtool.sh"
       ;;
+    --languages)
+      packages="$packages gcc libc6-dev openjdk-17-jdk-headless ruby php-cli perl lua5.4
+        golang-1.21-go golang-1.21-src"
+      ;;
     *) echo "setup: unknown argument $arg" >&2; exit 2 ;;
   esac
 done
@@ -33,6 +39,24 @@ missing() {
     state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
     [ "$state" = installed ] || printf '%s ' "$package"
   done
+}
+
+# Debian 12 itself has Go 1.19; 1.21 is in its backports, from where nothing is installed unasked
+# (that archive's priority is below that of everything else).
+add_backports() {
+  sources=/etc/apt/sources.list.d/forkbox-backports.sources
+  # Somebody's entry for it is as good as ours.
+  if grep -rqs 'bookworm-backports' /etc/apt/sources.list /etc/apt/sources.list.d/; then return 0; fi
+  # From wherever Debian itself comes: perhaps a mirror of this network.
+  uri=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' 2>/dev/null |
+        sed -n 's/ bookworm$//p; s/ stable$//p' | grep '/debian/*$' | head -n 1)
+  cat >"$sources" <<EOF
+Types: deb
+URIs: ${uri:-http://deb.debian.org/debian}
+Suites: bookworm-backports
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+EOF
 }
 
 if ! command -v dpkg-query >/dev/null; then
@@ -53,6 +77,7 @@ if [ -n "$needed" ]; then
   fi
   echo "setup: installing $needed"
   export DEBIAN_FRONTEND=noninteractive
+  case "$needed" in *golang-1.21*) add_backports ;; esac
   apt-get update -qq
   # Debian starts the servers that it installs. We want the programs only: nothing is started while
   # this policy says no, and where there is a policy already it is not ours to change.

@@ -21,7 +21,7 @@ run_ctest() {
   passed=$((passed + ${all:-0} - ${bad:-0}))
 }
 
-scripts/setup.sh --servers || exit 1
+scripts/setup.sh --servers --languages || exit 1
 scripts/build.sh build || exit 1
 run_ctest build -L '^unit$' -j "$(nproc)"
 run_ctest build -LE '^unit$'

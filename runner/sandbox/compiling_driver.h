@@ -52,6 +52,10 @@ class CompilingDriver final : public Driver {
                                            const schema::Limits& limits, std::string_view code,
                                            schema::EntryKind entry) override;
   using Driver::ForkFor;
+  Result<std::unique_ptr<Service>> Serve(const std::string& language, const schema::Limits& limits,
+                                         const schema::Source& source) override {
+    return process_->Serve(language, limits, source);
+  }
   [[nodiscard]] std::vector<LanguageStatus> Languages() const override;
   [[nodiscard]] DriverStats Stats() const override { return process_->Stats(); }
   [[nodiscard]] std::vector<std::string> MissingProtections() const override {

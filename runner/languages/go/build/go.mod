@@ -1,0 +1,3 @@
+module forkbox/gobuild
+
+go 1.21
