@@ -41,6 +41,12 @@ class FakeStore final : public store::ExecutionStore {
   std::atomic<bool> finished_before_withdrawn{false};
 
   bool Has(const schema::ExecutionId& id) { return Get(id, std::nullopt).has_value(); }
+  // As a runner's claim would.
+  void SetState(const schema::ExecutionId& id, schema::State state) {
+    const std::lock_guard lock(mutex_);
+    rows_.at(id).state = state;
+    rows_.at(id).started_unix_ms = 1;
+  }
   std::size_t rows() {
     const std::lock_guard lock(mutex_);
     return rows_.size();

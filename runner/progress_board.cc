@@ -35,6 +35,7 @@ void ProgressBoard::Run::On(const schema::Event& event) {
   const std::lock_guard lock(mutex_);
   const bool is_state = event.kind == EventKind::kState;
   if (is_state) {
+    if (state_ == event.data) return;
     state_ = event.data;
   } else if (event.kind == EventKind::kStdout) {
     stdout_.Append(event.data);
