@@ -282,16 +282,18 @@ INSTANTIATE_TEST_SUITE_P(
          "[\"a\",{\"href\":\"x\"},[\"\",null,1]]\n"},
         {"jsx_with_a_pragma",
          "import { el } from './view'; console.log(el);",
-         {{"view.tsx", "/** @jsx h */\nconst h = (t: string, p: unknown, c: string) => t + c;\n"
-                       "export const el = <b>x</b>;"}},
+         {{"view.tsx",
+           "/** @jsx h */\nconst h = (t: string, p: unknown, c: string) => t + c;\n"
+           "export const el = <b>x</b>;"}},
          "bx\n"},
     }),
     [](const auto& test) { return Named(test.param.name); });
 
 const std::vector<schema::SourceFile> kLibrary{
-    {"utils.ts", "import type { Shape } from './types';\nexport interface Local { a: 1 }\n"
-                 "export const area = (s: Shape): number => s.w * s.h;\n"
-                 "export default class Tool { name: string = 'tool'; }"},
+    {"utils.ts",
+     "import type { Shape } from './types';\nexport interface Local { a: 1 }\n"
+     "export const area = (s: Shape): number => s.w * s.h;\n"
+     "export default class Tool { name: string = 'tool'; }"},
     {"types.ts", "export interface Shape { w: number; h: number }\nexport type N = number;"},
     {"lib/index.ts", "export * from './deep/inner';\nexport { area as surface } from '../utils';"},
     {"lib/deep/inner.ts", "export enum Level { Low = 1, High }"},
@@ -305,35 +307,25 @@ INSTANTIATE_TEST_SUITE_P(
         {"no_extension",
          "import Tool, { area, type Local } from './utils'; import { Shape } from './types';\n"
          "const s: Shape = { w: 2, h: 3 }; console.log(area(s), new Tool().name);",
-         kLibrary,
-         "6 tool\n"},
-        {"extension_ts",
-         "import { area } from './utils.ts'; console.log(area({ w: 1, h: 1 }));",
-         kLibrary,
-         "1\n"},
-        {"extension_js",
-         "import { area } from './utils.js'; console.log(area({ w: 1, h: 2 }));",
-         kLibrary,
-         "2\n"},
+         kLibrary, "6 tool\n"},
+        {"extension_ts", "import { area } from './utils.ts'; console.log(area({ w: 1, h: 1 }));",
+         kLibrary, "1\n"},
+        {"extension_js", "import { area } from './utils.js'; console.log(area({ w: 1, h: 2 }));",
+         kLibrary, "2\n"},
         {"folder",
          "import { Level, surface } from './lib'; console.log(Level[2], surface({ w: 2, h: 2 }));",
-         kLibrary,
-         "High 4\n"},
-        {"require",
-         "const { area } = require('./utils'); console.log(area({ w: 5, h: 1 }));",
-         kLibrary,
-         "5\n"},
+         kLibrary, "High 4\n"},
+        {"require", "const { area } = require('./utils'); console.log(area({ w: 5, h: 1 }));",
+         kLibrary, "5\n"},
         {"dynamic",
          "async function main() { const { default: Tool } = await import('./utils');\n"
          "  const m = await import('./utils.ts'); console.log(new Tool().name, m.default === Tool);"
          " }\nmain();",
-         kLibrary,
-         "tool true\n"},
+         kLibrary, "tool true\n"},
         {"json_and_plain_js",
          "import data from './data.json'; import { plain } from './plain';\n"
          "console.log(data.answer, plain);",
-         kLibrary,
-         "42 plain js\n"},
+         kLibrary, "42 plain js\n"},
         {"circular",
          "import { a } from './a'; console.log(a());",
          {{"a.ts", "import { b } from './b'; export const a = () => b() + 1; export const n = 1;"},
@@ -345,13 +337,11 @@ INSTANTIATE_TEST_SUITE_P(
          "const late = await import('./lib/deep/inner');\n"
          "console.log(area({ w: 1, h: 9 }), new Tool().name, Level.High, late.Level.Low,\n"
          "  data.answer, plain.plain);",
-         kLibrary,
-         "9 tool 2 1 42 plain js\n"},
+         kLibrary, "9 tool 2 1 42 plain js\n"},
         {"es_modules_import_json",
          "import data from './data.json'; const m = await import('./data.json');\n"
          "console.log(data.answer, m.default.answer);",
-         kLibrary,
-         "42 42\n"},
+         kLibrary, "42 42\n"},
         {"awaiting_in_a_file",
          "import { x } from './slow'; console.log(x);",
          {{"slow.ts", "export const x: number = await Promise.resolve(8);"}},
@@ -403,18 +393,457 @@ TEST_P(TypescriptMistake, IsShownWhereItIs) {
 INSTANTIATE_TEST_SUITE_P(
     Syntax, TypescriptMistake,
     testing::ValuesIn(std::vector<Mistake>{
-        {"missing_value", "let x = 1;\nlet y = ;\n", {},
+        {"missing_value",
+         "let x = 1;\nlet y = ;\n",
+         {},
          "main.ts:2:9: error: Expression expected\n    2 | let y = ;\n      |         ^\n"},
-        {"missing_bracket", "function f() {\n  console.log(1;\n}", {},
+        {"missing_bracket",
+         "function f() {\n  console.log(1;\n}",
+         {},
          "main.ts:2:16: error: Expected ',', got ';'\n"
          "    2 |   console.log(1;\n      |                ^\n"},
-        {"unclosed_comment", "let a = 1;\n/* never", {},
+        {"unclosed_comment",
+         "let a = 1;\n/* never",
+         {},
          "main.ts:2:1: error: Unterminated block comment\n    2 | /* never\n      | ^\n"},
-        {"declared_twice", "let a = 1;\n  let a = 2;", {},
+        {"unclosed_string",
+         "const a = 'never\nlet b = 1;",
+         {},
+         "main.ts:1:11: error: Unterminated string constant\n"
+         "    1 | const a = 'never\n      |           ^\n"},
+        {"ends_too_soon",
+         "function f() {\n  if (true) {\n",
+         {},
+         "main.ts:2:14: error: Expected '}', got '<eof>'\n"
+         "    2 |   if (true) {\n      |              ^\n"},
+        {"types_too",
+         "interface A { x: number, , }",
+         {},
+         "main.ts:1:26: error: Expected ident\n"
+         "    1 | interface A { x: number, , }\n      |                          ^\n"},
+        {"what_only_a_compiler_knows",
+         "abstract class A { abstract f(): void { } }",
+         {},
+         "main.ts:1:20: error: Abstract method cannot have an implementation.\n"
+         "    1 | abstract class A { abstract f(): void { } }\n"
+         "      |                    ^\n"},
+        {"const_without_value",
+         "const c: number;",
+         {},
+         "main.ts:1:7: error: 'const' declarations must be initialized\n"
+         "    1 | const c: number;\n      |       ^\n"},
+        {"two_constructors",
+         "class A {\n\tconstructor() {}\n\tconstructor() {}\n}",
+         {},
+         "main.ts:3:2: error: A class can only have one constructor\n"
+         "    3 | \tconstructor() {}\n      | \t^\n"},
+        {"break_outside",
+         "let x = 1;\nbreak;",
+         {},
+         "main.ts:2:1: error: A 'break' statement can only be used within an enclosing iteration "
+         "or "
+         "switch statement\n    2 | break;\n      | ^\n"},
+        {"reserved_words",
+         "var private = 1;",
+         {},
+         "main.ts:1:5: error: `private` cannot be used as an identifier in strict mode\n"
+         "    1 | var private = 1;\n      |     ^\n"},
+        {"markup_in_a_plain_file",
+         "const x = <div>a</div>;",
+         {},
+         "main.ts:1:18: error: Unterminated regexp literal\n"
+         "    1 | const x = <div>a</div>;\n      |                  ^\n"
+         "main.ts:1:18: error: Expression expected\n"
+         "    1 | const x = <div>a</div>;\n      |                  ^\n"},
+        {"wide_characters",
+         "let \xE6\x97\xA5 = 'x' 'y';",
+         {},
+         "main.ts:1:13: error: Expected a semicolon\n"
+         "    1 | let \xE6\x97\xA5 = 'x' 'y';\n      |             ^\n"},
+        {"in_another_file",
+         "import './lib/b';",
+         {{"lib/b.ts", "\nexport const x = ;"}},
+         "lib/b.ts:2:18: error: Expression expected\n"
+         "    2 | export const x = ;\n      |                  ^\n"},
+        {"in_two_files",
+         "let a = ;",
+         {{"b.tsx", "<a>"}, {"c.ts", "let ok = 1;"}},
+         "main.ts:1:9: error: Expression expected\n    1 | let a = ;\n      |         ^\n"
+         "b.tsx:1:4: error: Expected '</', got '<eof>'\n    1 | <a>\n      |    ^\n"},
+        {"far_along_a_long_line",
+         std::string(500, ' ') + "let y = ;",
+         {},
+         "main.ts:1:509: error: Expression expected\n    1 | " + std::string(71, ' ') +
+             "let y = ;\n      | " + std::string(79, ' ') + "^\n"},
+        {"escapes_are_not_passed_on",
+         "let a = \x1B[31m1;",
+         {},
+         "main.ts:1:9: error: Unexpected character '\\u{1b}'\n"
+         "    1 | let a = \xEF\xBF\xBD[31m1;\n      |         ^\n"},
+        {"name_taken_by_the_program",
+         "export {};",
+         {{"main.js", "1"}},
+         "main.js: error: main.ts is among the files too, and both become main.js\n"},
+        {"name_taken_by_a_file",
+         "export {};",
+         {{"a.js", "1"}, {"a.ts", "1"}},
+         "a.ts: error: a.js is among the files too, and both become a.js\n"},
+        {"declared_twice",
+         "let a = 1;\n  let a = 2;",
+         {},
          "main.ts:2:7: error: Identifier 'a' has already been declared\n"
          "    2 |   let a = 2;\n      |       ^\n"},
     }),
     [](const auto& test) { return Named(test.param.name); });
+
+struct Failure {
+  const char* name;
+  std::string code;
+  std::vector<schema::SourceFile> files;
+  std::vector<std::string> said;  // of stderr, in this order
+};
+
+class TypescriptFailure : public Typescript, public testing::WithParamInterface<Failure> {};
+
+TEST_P(TypescriptFailure, NamesTheLinesOfTheSource) {
+  schema::Source source;
+  source.code = GetParam().code;
+  source.files = GetParam().files;
+  const schema::Outcome outcome = Run(source);
+  EXPECT_EQ(outcome.exit_code, 1) << outcome.compile_output << outcome.message;
+  std::size_t at = 0;
+  for (const std::string& words : GetParam().said) {
+    at = outcome.stderr_text.find(words, at);
+    ASSERT_NE(at, std::string::npos) << words << "\nin\n" << outcome.stderr_text;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Traces, TypescriptFailure,
+    testing::ValuesIn(std::vector<Failure>{
+        {"thrown",
+         "interface Long {\n  a: number;\n}\n\nfunction f(x: Long): never {\n"
+         "  throw new Error(`no ${x.a}`);\n}\nf({ a: 1 });",
+         {},
+         {"/box/work/main.ts:6\n  throw new Error(`no ${x.a}`);\n", "Error: no 1\n",
+          "at f (/box/work/main.ts:6:9)", "at Object.<anonymous> (/box/work/main.ts:8:1)"}},
+        {"in_another_file",
+         "import { go } from './lib/go';\ngo();",
+         {{"lib/go.ts", "type A = 1;\n\nexport function go() {\n  (null as any).x;\n}"}},
+         {"TypeError: Cannot read properties of null", "at go (/box/work/lib/go.ts:4:17)",
+          "/box/work/main.ts:2"}},
+        {"after_awaiting",
+         "type X = 1;\nawait null;\n\nconst s: X = JSON.parse('{');",
+         {},
+         {"SyntaxError", "/box/work/main.ts:4:19"}},
+        {"rejected",
+         "type X = 1;\n\nPromise.reject(new RangeError('late'));",
+         {},
+         {"RangeError: late", "/box/work/main.ts:3:16"}},
+        {"missing_module",
+         "import { x } from './nothing';\nconsole.log(x);",
+         {},
+         {"Cannot find module './nothing'", "MODULE_NOT_FOUND"}},
+    }),
+    [](const auto& test) { return Named(test.param.name); });
+
+// No name of ours is in the program's environment.
+TEST_F(Typescript, LeavesTheEnvironmentAlone) {
+  schema::Source source;
+  source.code =
+      "console.log(Object.keys(process.env).filter((k) => /FORKBOX/.test(k)).length);\n"
+      "console.log(process.argv.slice(2).join());";
+  source.args = {"a", "b"};
+  EXPECT_EQ(Run(source).stdout_text, "0\na,b\n");
+  // A start of node itself, because of its options, knows the lines too.
+  source.code = "type A = 1;\n\nconsole.log(typeof gc, /main.ts:3/.test(new Error().stack!));";
+  source.env = {{"NODE_OPTIONS", "--expose-gc"}};
+  EXPECT_EQ(Run(source).stdout_text, "function true\n");
+}
+
+std::string Repeat(const std::string& text, int times) {
+  std::string all;
+  for (int i = 0; i < times; ++i) all += text;
+  return all;
+}
+
+struct Hostile {
+  const char* name;
+  std::string code;
+  Reason reason;
+  std::string said;
+};
+
+class TypescriptHostile : public Typescript, public testing::WithParamInterface<Hostile> {};
+
+TEST_P(TypescriptHostile, HarmsNobodyElse) {
+  ExpectUnharmed();
+  const Compiled compiled = Transpile(GetParam().code);
+  EXPECT_EQ(compiled.reason, GetParam().reason) << schema::ToString(compiled.reason);
+  EXPECT_EQ(compiled.output, GetParam().said) << compiled.message;
+  ExpectUnharmed();
+}
+
+const std::string kTooDeep = "main.ts: error: too deeply nested or too large to transpile\n";
+
+INSTANTIATE_TEST_SUITE_P(
+    Sources, TypescriptHostile,
+    testing::ValuesIn(std::vector<Hostile>{
+        {"parentheses", Repeat("(", 10000) + "1" + Repeat(")", 10000), Reason::kCompileFailed,
+         kTooDeep},
+        {"brackets_that_never_close", Repeat("[", 50000), Reason::kCompileFailed, kTooDeep},
+        {"blocks", Repeat("{", 10000) + Repeat("}", 10000), Reason::kCompileFailed, kTooDeep},
+        {"types", "let a: " + Repeat("A<", 10000) + "B" + Repeat(">", 10000),
+         Reason::kCompileFailed, kTooDeep},
+        {"templates", Repeat("`${", 10000) + "1" + Repeat("}`", 10000), Reason::kCompileFailed,
+         kTooDeep},
+        {"nul", std::string("let a = 1;\0", 11), Reason::kCompileFailed,
+         "main.ts:1:11: error: Unexpected character '\\0'\n"
+         "    1 | let a = 1;\xEF\xBF\xBD\n      |           ^\n"},
+        {"nul_in_a_string", std::string("let a: string = '\0';", 20), Reason::kExited, ""},
+        {"lone_surrogate_as_bytes", "let a = '\xED\xA0\x80';", Reason::kExited, ""},
+        {"lone_surrogate_as_escape", "let a: string = '\\ud800';", Reason::kExited, ""},
+        {"no_utf8", "let a: string = '\xFF\xFE\xC3';", Reason::kExited, ""},
+        {"five_megabytes_of_text", "let s: string = '" + std::string(5 << 20, 'x') + "';",
+         Reason::kExited, ""},
+        {"one_line_of_a_megabyte_that_is_wrong", "let s = '" + std::string(1 << 20, 'x') + "' 1;",
+         Reason::kCompileFailed, "main.ts: error: a mistake, in a line too long to show it\n"},
+        {"a_map_of_its_own",
+         "let a: number = 1;\n//# sourceMappingURL=data:application/json,{\"version\":3}\n",
+         Reason::kExited, ""},
+        {"a_map_from_elsewhere", "let a: number = 1;\n//# sourceMappingURL=/etc/passwd\n",
+         Reason::kExited, ""},
+    }),
+    [](const auto& test) { return Named(test.param.name); });
+
+TEST_F(Typescript, TakesAHundredFilesAndThousands) {
+  for (const int count : {100, 2000}) {
+    schema::Source source;
+    for (int i = 0; i < count; ++i) {
+      const std::string n = std::to_string(i);
+      source.code += "import { f" + n + " } from './f" + n + "';\n";
+      source.files.push_back(
+          {"f" + n + ".ts", "export const f" + n + " = (): number => " + n + ";"});
+    }
+    source.code += "console.log(f0() + f" + std::to_string(count - 1) + "());";
+    const Compiled compiled = transpiler_->Compile(source, {});
+    ASSERT_EQ(compiled.reason, Reason::kExited) << compiled.output;
+    ASSERT_EQ(compiled.program.files.size(), source.files.size());
+    EXPECT_EQ(compiled.program.files[7].path, "f7.js");
+    if (count == 100) {
+      EXPECT_EQ(Run(source).stdout_text, "99\n");
+    }
+  }
+}
+
+TEST_F(Typescript, RefusesMoreThanItsLimit) {
+  schema::Source source;
+  for (int i = 0; i < 5; ++i) {
+    source.files.push_back({"f" + std::to_string(i) + ".ts", std::string(13 << 20, ' ')});
+  }
+  const Compiled compiled = transpiler_->Compile(source, {});
+  EXPECT_EQ(compiled.reason, Reason::kCompileFailed);
+  EXPECT_EQ(compiled.output, "main.ts: error: the program is larger than 64 MiB\n");
+}
+
+// swc tries every reading of this, twice as many for each arrow.
+const std::string kHang = Repeat("a?(b):c=>", 60) + "d";
+
+// A transpiler of its own for what ends its processes.
+TranspilerOptions Impatient() {
+  TranspilerOptions options;
+  options.time = seconds(2);
+  return options;
+}
+
+TEST_F(Typescript, OneThatHangsIsToldSoAndDelaysNobody) {
+  Transpiler transpiler(driver_->process(), Impatient());
+  ASSERT_EQ(Transpile(transpiler, "let a = 1;").reason, Reason::kExited);
+  while (transpiler.Stats().ready < 2) std::this_thread::sleep_for(milliseconds(10));
+  Compiled hung;
+  {
+    const std::jthread hostile([&] { hung = Transpile(transpiler, kHang); });
+    for (int i = 0; i < 20; ++i) {
+      EXPECT_EQ(Transpile(transpiler, "let a: number = 1;").reason, Reason::kExited);
+    }
+  }
+  EXPECT_EQ(hung.reason, Reason::kCompileFailed);
+  EXPECT_EQ(hung.output, "main.ts: error: transpiling took longer than 2000 ms\n");
+  // Both at once: a third waits until one was replaced.
+  {
+    const std::jthread one([&] { (void)Transpile(transpiler, kHang); });
+    const std::jthread other([&] { (void)Transpile(transpiler, kHang); });
+    std::this_thread::sleep_for(milliseconds(300));
+    EXPECT_EQ(Transpile(transpiler, "let a: number = 1;").reason, Reason::kExited);
+  }
+  EXPECT_EQ(transpiler.Stats().lost, 3U);
+}
+
+TEST_F(Typescript, CancellingEndsATranspileAtOnce) {
+  Transpiler transpiler(driver_->process(), TranspilerOptions{});
+  ASSERT_EQ(Transpile(transpiler, "let a = 1;").reason, Reason::kExited);
+  std::stop_source stop;
+  const std::jthread canceller([&] {
+    std::this_thread::sleep_for(milliseconds(200));
+    stop.request_stop();
+  });
+  schema::Source source;
+  source.code = kHang;
+  EXPECT_EQ(transpiler.Compile(source, stop.get_token()).reason, Reason::kCancelled);
+  EXPECT_EQ(transpiler.Compile(source, stop.get_token()).reason, Reason::kCancelled);
+  EXPECT_EQ(Transpile(transpiler, "let a = 1;").reason, Reason::kExited);
+}
+
+TEST_F(Typescript, OutOfMemoryIsTheSourcesOwn) {
+  TranspilerOptions options;
+  options.memory_bytes = 192ULL << 20;
+  options.processes = 1;
+  Transpiler transpiler(driver_->process(), options);
+  const Compiled compiled =
+      Transpile(transpiler, "let a: number[] = [" + Repeat("1,", 2'000'000) + "];");
+  EXPECT_EQ(compiled.reason, Reason::kCompileFailed);
+  EXPECT_EQ(compiled.output, "main.ts: error: the transpiler ran out of memory or ended on this\n");
+  EXPECT_EQ(Transpile(transpiler, "let a = 1;").reason, Reason::kExited);
+}
+
+// The process driver, but the first few services do something wrong at their second frame: the
+// first is the one that says that they are ready.
+class Saboteur final : public sandbox::Driver {
+ public:
+  Saboteur(sandbox::Driver& driver, std::string wrong, int times)
+      : driver_(driver), wrong_(std::move(wrong)), left_(times) {}
+
+  Result<std::unique_ptr<sandbox::Service>> Serve(const std::string& language,
+                                                  const schema::Limits& limits,
+                                                  const schema::Source& source) override {
+    schema::Source changed = source;
+    if (left_-- > 0) {
+      changed.code =
+          "{ const fs = require('fs'); const write = fs.writeSync; let frames = 0;\n"
+          "fs.writeSync = (...args) => { if (++frames < 2) return write(...args);\n" +
+          wrong_ + " }; }\n" + source.code;
+    }
+    return driver_.Serve(language, limits, changed);
+  }
+  Result<std::unique_ptr<sandbox::Sandbox>> Fork(const std::string& language,
+                                                 const schema::Limits& limits) override {
+    return driver_.Fork(language, limits);
+  }
+  [[nodiscard]] std::vector<sandbox::LanguageStatus> Languages() const override { return {}; }
+  [[nodiscard]] sandbox::DriverStats Stats() const override { return {}; }
+  [[nodiscard]] std::vector<std::string> MissingProtections() const override { return {}; }
+
+ private:
+  sandbox::Driver& driver_;
+  const std::string wrong_;
+  int left_;  // used by the transpiler's one thread that starts processes
+};
+
+struct Fault {
+  const char* name;
+  std::string wrong;
+  int processes_with_it;
+  Reason reason;
+  std::string said;
+};
+
+class TranspilerFault : public Typescript, public testing::WithParamInterface<Fault> {};
+
+TEST_P(TranspilerFault, CostsAtMostItsOwnSource) {
+  Saboteur saboteur(driver_->process(), GetParam().wrong, GetParam().processes_with_it);
+  TranspilerOptions options = Impatient();
+  options.processes = 1;
+  Transpiler transpiler(saboteur, options);
+  const Compiled compiled = Transpile(transpiler, "console.log(1 as number);");
+  EXPECT_EQ(compiled.reason, GetParam().reason) << compiled.message;
+  EXPECT_EQ(compiled.output, GetParam().said);
+  const Compiled next = Transpile(transpiler, "console.log(1 as number);");
+  EXPECT_EQ(next.reason, Reason::kExited) << next.output;
+}
+
+const std::string kEnded = "main.ts: error: the transpiler ran out of memory or ended on this\n";
+
+INSTANTIATE_TEST_SUITE_P(
+    Processes, TranspilerFault,
+    testing::ValuesIn(std::vector<Fault>{
+        {"killed_once", "process.kill(process.pid, 'SIGKILL');", 1, Reason::kExited, ""},
+        {"killed_twice", "process.kill(process.pid, 'SIGKILL');", 2, Reason::kCompileFailed,
+         kEnded},
+        {"ends_by_itself", "process.reallyExit(0);", 1, Reason::kExited, ""},
+        {"dies_within_a_frame", "write(1, Buffer.from([9, 0, 0, 0, 1])); process.reallyExit(0);", 1,
+         Reason::kExited, ""},
+        {"nonsense",
+         "return write(1, Buffer.concat([Buffer.from([8, 0, 0, 0]), "
+         "Buffer.alloc(8, 0xff)]));",
+         1, Reason::kExited, ""},
+        {"too_few_files",
+         "return write(1, Buffer.from([12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "
+         "0, 0, 0]));",
+         1, Reason::kExited, ""},
+        {"talks_on", "return write(1, Buffer.concat([args[1], args[1]]));", 1, Reason::kExited, ""},
+        {"a_frame_of_gigabytes", "return write(1, Buffer.alloc(65536, 0xff));", 1,
+         Reason::kCompileFailed, "main.ts: error: the transpiled program is too large\n"},
+        {"says_nothing", "for (;;) {}", 1, Reason::kCompileFailed,
+         "main.ts: error: transpiling took longer than 2000 ms\n"},
+    }),
+    [](const auto& test) { return Named(test.param.name); });
+
+// A process that died while nobody used it costs nobody anything, however many there were.
+TEST_F(Typescript, ProcessesThatDieIdleAreReplaced) {
+  Saboteur saboteur(driver_->process(), "", 0);
+  TranspilerOptions options;
+  options.sources_per_process = 1;  // each leaves after its first source
+  Transpiler transpiler(saboteur, options);
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_EQ(Transpile(transpiler, "let a = 1;").reason, Reason::kExited);
+  }
+  EXPECT_EQ(transpiler.Stats().lost, 0U);
+  EXPECT_GE(transpiler.Stats().started, 6U);
+}
+
+TEST_F(Typescript, ManyAtOnceGetTheirOwn) {
+  constexpr int kThreads = 6;
+  constexpr int kRounds = 20;
+  std::vector<int> wrong(kThreads, 0);
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < kThreads; ++t) {
+      threads.emplace_back([t, &wrong] {
+        for (int i = 0; i < kRounds; ++i) {
+          const std::string own = "own" + std::to_string(t) + "_" + std::to_string(i);
+          const Compiled compiled = Transpile("enum E { " + own + " }");
+          const bool right = compiled.reason == Reason::kExited &&
+                             compiled.program.code.find(own) != std::string::npos;
+          if (!right) ++wrong[static_cast<std::size_t>(t)];
+        }
+      });
+    }
+  }
+  EXPECT_EQ(wrong, std::vector<int>(kThreads, 0));
+}
+
+// Neither names nor memory of one source are there for the next: the same text gives the same
+// bytes, whatever came before.
+TEST_F(Typescript, NothingOfOneSourceReachesTheNext) {
+  const std::vector<std::string> before{"class A { #x = 1; @d f(p: number) {} }",
+                                        "let secret = 'SECRET-IN-MEMORY';",
+                                        "import { a as b } from 'SECRET'; b;",
+                                        "const x = ;",
+                                        Repeat("(", 5000),
+                                        "namespace N { export let SECRET = 1; }"};
+  const std::string code =
+      "const s: string = ''; enum A { X } class B { constructor(public c: A) "
+      "{} } import * as z from 'z'; z;";
+  const std::string first = Transpile(code).program.code;
+  for (int round = 0; round < 4; ++round) {
+    for (const std::string& other : before) {
+      (void)Transpile(other);
+      const Compiled again = Transpile(code);
+      EXPECT_EQ(again.program.code, first);
+      EXPECT_EQ(again.program.code.find("SECRET"), std::string::npos);
+    }
+  }
+}
 
 }  // namespace
 }  // namespace forkbox

@@ -21,6 +21,7 @@ const vm = require('node:vm');
 
 const kSwc = '/opt/swc';
 const kTarget = 'esnext';
+const kLineEnd = /\r\n|[\n\r\u2028\u2029]/;
 const kMaxDiagnostics = 20;
 const kMaxLineShown = 160;
 // Of swc's own memory. More than that is given back by starting swc again.
@@ -128,7 +129,7 @@ function describe(file, line, column, message) {
   const head = `${file.path}:${line}:${column}: error: ${message}`;
   if (text === undefined) return head;
   const from = column > kMaxLineShown ? column - (kMaxLineShown >> 1) : 0;
-  const shown = text.slice(from, from + kMaxLineShown);
+  const shown = text.slice(from, from + kMaxLineShown).replace(/[^\P{Cc}\t]/gu, '\ufffd');
   const before = shown.slice(0, Math.max(column - 1 - from, 0)).replace(/[^\t]/g, ' ');
   const number = String(line).padStart(5);
   return `${head}\n${number} | ${shown}\n${' '.repeat(5)} | ${before}^`;
@@ -152,9 +153,15 @@ function readDrawing(file, drawing) {
       found.push(`${file.path}: error: ${message}`);
       continue;
     }
-    const line = Number(/:(\d+):\d+\]$/.exec(lines[header])[1]);
+    let line = Number(/:(\d+):\d+\]$/.exec(lines[header])[1]);
     const mark = lines.slice(header + 1).find((text) => /^ *: *[\^|]/.test(text));
     const cells = mark === undefined ? 0 : mark.search(/[\^|]/) - mark.indexOf(':') - 2;
+    if (mark === undefined && /\beof\b/i.test(message)) {
+      const end = file.code.trimEnd().split(kLineEnd);  // there is nothing to mark
+      line = end.length;
+      found.push(describe(file, line, end[line - 1].length + 1, message));
+      continue;
+    }
     const text = file.lines()[line - 1] ?? '';
     found.push(describe(file, line, columnAt(text, cells), message));
   }
@@ -192,12 +199,10 @@ const commonJsError = (code) =>
 // import.meta.
 function needsModules(code) {
   if (!/\bawait\b|\bimport\s*\.\s*meta\b/.test(code)) return false;
-  const aboutMeta = (error) => /import\.meta/.test(error?.message ?? '');
   const error = commonJsError(code);
-  if (aboutMeta(error)) return true;
-  if (error !== undefined) {
-    const asynchronous = syntaxError(() => new vm.Script(`async () => {${code}\n}`));
-    return asynchronous === undefined || aboutMeta(asynchronous);
+  if (/import\.meta|await is only valid/.test(error?.message ?? '')) return true;
+  if (error !== undefined) {  // of a `for await` it says less
+    return syntaxError(() => new vm.Script(`async () => {${code}\n}`)) === undefined;
   }
   // `await (x)` is a call of a function in a script. Here it is always an error.
   return syntaxError(() => new vm.Script(`class C { static {${code}\n} }`)) !== undefined;
@@ -357,7 +362,11 @@ function transpileFiles(request, modules) {
       } else if (typeof error === 'string') {
         diagnostics.push(...readDrawing(file, error));
       } else {
-        diagnostics.push(`${file.path}: error: too deeply nested or too large to transpile`);
+        // swc's drawing gives up on lines that are longer than it can count.
+        diagnostics.push(`${file.path}: error: ${
+          file.lines().some((line) => line.length > 0xffff)
+            ? 'a mistake, in a line too long to show it'
+            : 'too deeply nested or too large to transpile'}`);
         swc.start();  // it trapped: its stack and memory are in any state
       }
     }
@@ -411,7 +420,7 @@ function writeWhole(parts) {
 
 function sourceFile(name, code) {
   let lines;
-  return { path: name, code, lines: () => lines ??= code.split(/\r\n|[\n\r\u2028\u2029]/) };
+  return { path: name, code, lines: () => lines ??= code.split(kLineEnd) };
 }
 
 function readRequest() {
@@ -450,6 +459,7 @@ function answer(request) {
   }
 }
 
+console.error = () => {};  // swc's panics; nobody reads it
 swc.start();
 // Its code is compiled, and compiled well, once it has been used a little.
 for (let round = 0; round < kWarmUpRounds; ++round) {
