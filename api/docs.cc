@@ -22,7 +22,8 @@ constexpr const char* kAskAgain = "no-cache";
 
 // Everything that would call somebody else, or offer to, is off: fonts, telemetry, the request
 // proxy, the assistant, links to Scalar's own services. The policy of the page forbids it as well.
-constexpr std::string_view kStarter = R"js(Scalar.createApiReference('#app', {
+constexpr std::string_view kStarter = R"js(document.getElementById('links').remove();
+Scalar.createApiReference('#app', {
   url: '/openapi.json',
   withDefaultFonts: false,
   telemetry: false,
@@ -76,9 +77,9 @@ void SendPage(http::Call& call, bool has_bundle) {
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
       "<meta property=\"csp-nonce\" nonce=\"" +
       nonce + "\" content=\"" + nonce +
-      "\">\n<title>forkbox API</title>\n</head>\n<body>\n<div id=\"app\">"
-      "The API as <a href=\"/openapi.json\">JSON</a> or <a "
-      "href=\"/openapi.yaml\">YAML</a>.</div>\n";
+      "\">\n<title>forkbox API</title>\n</head>\n<body>\n<div id=\"app\"></div>\n"
+      "<p id=\"links\">The API as <a href=\"/openapi.json\">JSON</a> or as "
+      "<a href=\"/openapi.yaml\">YAML</a>.</p>\n";
   if (has_bundle) {
     page.append("<script src=\"/scalar/").append(kBundleName).append("\"></script>\n");
     page.append("<script src=\"/scalar/").append(kStarterName).append("\"></script>\n");

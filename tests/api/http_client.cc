@@ -9,6 +9,8 @@
 #include <sstream>
 #include <string_view>
 
+#include "tests/api/openapi_contract.h"
+
 namespace forkbox::testing {
 
 std::string HttpAnswer::Header(const std::string& name) const {
@@ -69,7 +71,15 @@ HttpAnswer ReadAnswer(const UniqueFd& connection) {
 }
 
 HttpAnswer Fetch(std::uint16_t port, const HttpRequest& request) {
-  return ReadAnswer(SendRequest(port, request));
+  HttpAnswer answer = ReadAnswer(SendRequest(port, request));
+  CheckAgainstOpenApi({.method = request.method,
+                       .target = request.path,
+                       .request_headers = request.headers,
+                       .request_body = request.body,
+                       .status = answer.status,
+                       .headers = answer.headers,
+                       .body = answer.body});
+  return answer;
 }
 
 }  // namespace forkbox::testing

@@ -31,6 +31,7 @@ UniqueFd SendRequest(std::uint16_t port, const HttpRequest& request);
 // Reads to the end of the connection, at most 30 s for each piece.
 HttpAnswer ReadAnswer(const UniqueFd& connection);
 
+// Both, and checks the answer against schema/openapi.yaml (openapi_contract.h).
 HttpAnswer Fetch(std::uint16_t port, const HttpRequest& request);
 
 }  // namespace forkbox::testing

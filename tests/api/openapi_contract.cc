@@ -187,6 +187,31 @@ std::optional<std::string> JsonProblem(const json& media_type, std::string_view 
   return SchemaProblem(media_type.value("schema", json(true)), *parsed);
 }
 
+// Server-Sent Events as we write them: each field once, and one line of data.
+std::optional<std::string> EventsProblem(const json& events, std::string_view body) {
+  std::size_t end = 0;
+  for (; (end = body.find("\n\n")) != body.npos; body.remove_prefix(end + 2)) {
+    std::map<std::string, std::string, std::less<>> fields;
+    std::string_view block = body.substr(0, end);
+    while (!block.empty()) {
+      const std::string_view line = block.substr(0, block.find('\n'));
+      block.remove_prefix(std::min(line.size() + 1, block.size()));
+      if (line.starts_with(':')) continue;
+      const std::size_t colon = line.find(": ");
+      if (colon == line.npos) return "an event has the line \"" + std::string(line) + "\"";
+      fields.emplace(line.substr(0, colon), line.substr(colon + 2));
+    }
+    if (!fields.contains("event")) continue;  // a comment, or when to come back
+    const std::string& name = fields["event"];
+    if (!events.contains(name)) return "event " + name + " is not in the document";
+    if (!fields.contains("id")) return "event " + name + " has no id";
+    if (auto problem = JsonProblem({{"schema", events[name]}}, fields["data"])) {
+      return "event " + name + ": " + *problem;
+    }
+  }
+  return std::nullopt;
+}
+
 bool IsCut(const HttpExchange& exchange) {
   const std::string* length = http::FindField(exchange.headers, "Content-Length");
   return length != nullptr && std::stoull(*length) > exchange.body.size();
@@ -202,6 +227,9 @@ std::optional<std::string> AnswerProblem(const json& response, const HttpExchang
   const std::string type = TypeOf(exchange.headers);
   const auto media_type = response["content"].find(type);
   if (media_type == response["content"].end()) return "content type \"" + type + "\"";
+  if (media_type->contains("x-events")) {
+    return EventsProblem((*media_type)["x-events"], exchange.body);
+  }
   if (type != "application/json") return std::nullopt;
   auto problem = JsonProblem(*media_type, exchange.body);
   if (problem) *problem = "the answer: " + *problem;

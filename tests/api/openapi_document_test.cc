@@ -220,6 +220,7 @@ TEST(OpenApiContract, SeesWhatDoesNotFit) {
       R"({"id":"1","stdout":"","stderr":"","exit_code":0,"fork_time_ms":0,"exec_time_ms":1,)"
       R"("total_time_ms":1.5)";
   const std::string error = R"({"error":"no"})";
+  const http::Fields events{id, {"Content-Type", "text/event-stream"}};
   const std::vector<Sample> samples{
       {"as documented", "POST", "/v1/exec?x=1", 200, {id, type}, result + "}", nullptr},
       {"a doubled slash", "POST", "//v1//exec/", 200, {id, type}, result + "}", nullptr},
@@ -246,6 +247,14 @@ TEST(OpenApiContract, SeesWhatDoesNotFit) {
       {"another method", "PUT", "/v1/exec", 405, {id, type, {"Allow", "POST"}}, error, nullptr},
       {"no Allow", "PUT", "/v1/exec", 405, {id, type}, error, "Allow"},
       {"a method that works", "PUT", "/v1/exec", 200, {id, type}, result + "}", "not in the"},
+      {"events", "GET", "/executions/1/events", 200, events,
+       "retry: 1000\n\n:\n\nid: r-1\nevent: stdout\ndata: {\"text\":\"a\"}\n\nid: cut", nullptr},
+      {"a new event", "GET", "/executions/1/events", 200, events, "id: 1\nevent: new\ndata: {}\n\n",
+       "event new"},
+      {"an event's data", "GET", "/executions/1/events", 200, events,
+       "id: 1\nevent: state\ndata: {\"state\":\"bored\"}\n\n", "state"},
+      {"an event's id", "GET", "/executions/1/events", 200, events,
+       "event: stdout\ndata: {\"text\":\"a\"}\n\n", "no id"},
       {"no answer", "GET", "/api/v1/executions/1", 200, {id, type}, "{}", "id"},
   };
   const http::Fields none;
