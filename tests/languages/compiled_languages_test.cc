@@ -148,7 +148,8 @@ int main() { std::cout << "out"; std::cerr << "err"; return 7; })",
     {"ruby", kInterpreted, "ruby 3", "print STDIN.read", "print 'out'; warn 'err'; exit 7",
      "def f(\n", "main.rb:1: syntax error", "raise 'no'", 1, "no (RuntimeError)"},
     {"php", kInterpreted, "PHP 8", "<?php echo stream_get_contents(STDIN);",
-     "<?php echo 'out'; fwrite(STDERR, 'err'); exit(7);", "<?php echo 1 +;\n", "PHP Parse error:",
+     "<?php echo 'out'; fwrite(STDERR, 'err'); exit(7);", "<?php echo 1 +;\n",
+     "Parse error: syntax error, unexpected token \";\" in /box/work/main.php on line 1",
      "<?php throw new RuntimeException('no');", 255, "Uncaught RuntimeException: no"},
     {"perl", kInterpreted, "Perl v5", "print while <STDIN>;",
      "print 'out'; print STDERR 'err'; exit 7;", "my $x = ;\n", "syntax error at main.pl line 1",
@@ -221,6 +222,16 @@ INSTANTIATE_TEST_SUITE_P(Languages, EveryLanguage, ::testing::ValuesIn(kLanguage
                          [](const auto& test) { return std::string(test.param.id); });
 
 // ------------------------------------------------------------------ being compiled
+
+// A million million classes.
+constexpr const char* kTemplateBomb = R"(template <int N, class... T> struct S {
+  using A = typename S<N - 1, T..., int>::R;
+  using B = typename S<N - 1, T..., char>::R;
+  using R = int;
+};
+template <class... T> struct S<0, T...> { using R = int; };
+int main() { return S<40>::R{}; }
+)";
 
 constexpr const char* kGoHello =
     "package main\n\nimport \"fmt\"\n\nfunc main() { fmt.Println(\"hello\") }\n";
@@ -321,12 +332,7 @@ TEST(CompiledTest, TheCompilerSeesNothingOfTheRun) {
 }
 
 TEST(CompiledTest, ACancelledCompileEndsSoonAndIsNotRemembered) {
-  // Minutes of work for the compiler.
-  const Job job = Program("cpp", R"(template <int N, int M> struct S {
-  static constexpr unsigned long v = S<N - 1, M>::v + S<N - 1, M * 2 + 1>::v;
-};
-template <int M> struct S<0, M> { static constexpr unsigned long v = M; };
-int main() { return S<19, 1>::v; })");
+  const Job job = Program("cpp", kTemplateBomb);
   auto sandbox = TheDriver().ForkFor(job.language, job.limits, job.source.code);
   ASSERT_TRUE(sandbox) << sandbox.error().message;
   std::jthread cancels;
@@ -381,8 +387,7 @@ TEST(CompiledTest, FunctionsAreRefused) {
 
 TEST(HostileSourceTest, AnEndlessIncludeMeetsALimitOfTheCompiler) {
   for (const char* code : {"#include \"/dev/zero\"\nint main(void) {}\n",
-                           "#include __FILE__\n#include __FILE__\nint main(void) {}\n",
-                           "int a[] = {\n#include \"/dev/urandom\"\n};\nint main(void) {}\n"}) {
+                           "#include __FILE__\n#include __FILE__\nint main(void) {}\n"}) {
     const Outcome outcome = RunHere(Program("c", code));
     EXPECT_EQ(outcome.reason, Reason::kCompileFailed) << Describe(outcome);
     EXPECT_NE(outcome.compile_output, "");
@@ -390,19 +395,14 @@ TEST(HostileSourceTest, AnEndlessIncludeMeetsALimitOfTheCompiler) {
 }
 
 TEST(HostileSourceTest, ATemplateBombMeetsALimitOfTheCompiler) {
-  const Outcome outcome = RunHere(Program("cpp", R"(template <class T> struct A { T a, b; };
-template <int N> struct B { using T = A<typename B<N - 1>::T>; };
-template <> struct B<0> { using T = char; };
-template <class... T> struct C { static constexpr auto v = sizeof(C<T..., T..., int>); };
-int main() { return C<int>::v; })"));
+  const Outcome outcome = RunHere(Program("cpp", kTemplateBomb));
   EXPECT_EQ(outcome.reason, Reason::kCompileFailed) << Describe(outcome);
-  EXPECT_NE(outcome.compile_output, "");
-  EXPECT_LE(outcome.compile_output.size(), 5U << 20);
+  EXPECT_THAT(outcome.compile_output, HasSubstr("the compiler "));
 }
 
 TEST(HostileSourceTest, AHugeProgramIsNoProgram) {
   const Outcome outcome =
-      RunHere(Program("c", "char huge[100 << 20] = {1};\nint main(void) { return huge[5]; }\n"));
+      RunHere(Program("c", "char huge[70 << 20] = {1};\nint main(void) { return huge[5]; }\n"));
   EXPECT_EQ(outcome.reason, Reason::kCompileFailed) << Describe(outcome);
   EXPECT_THAT(outcome.compile_output, HasSubstr("the program is too large"));
 }
