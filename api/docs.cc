@@ -77,7 +77,8 @@ void SendPage(http::Call& call, bool has_bundle) {
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
       "<meta property=\"csp-nonce\" nonce=\"" +
       nonce + "\" content=\"" + nonce +
-      "\">\n<title>forkbox API</title>\n</head>\n<body>\n<div id=\"app\"></div>\n"
+      "\">\n<link rel=\"icon\" href=\"data:,\">\n<title>forkbox API</title>\n</head>\n<body>\n<div "
+      "id=\"app\"></div>\n"
       "<p id=\"links\">The API as <a href=\"/openapi.json\">JSON</a> or as "
       "<a href=\"/openapi.yaml\">YAML</a>.</p>\n";
   if (has_bundle) {
