@@ -90,6 +90,8 @@ class ApiServer {
   [[nodiscard]] std::uint16_t port() const;  // the one listened on, after Start()
   [[nodiscard]] std::vector<http::Server::RouteName> routes() const;  // after Start()
 
+  [[nodiscard]] const EventHub& events() const { return events_->hub(); }  // after Start()
+
   // Takes no more clients, ends the streams of events, and waits until every reply in flight is
   // out, at most `timeout`. Returns how many connections were still busy.
   std::size_t Drain(std::chrono::milliseconds timeout);

@@ -615,7 +615,9 @@ class FakeBroker final : public queue::Broker {
     const std::lock_guard lock(mutex_);
     expected_progress_.erase(id);
   }
+  std::atomic<bool> lose_progress{false};
   void SendProgress(queue::Progress progress) override {
+    if (lose_progress) return;
     std::function<void(queue::Progress)> on_progress;
     {
       const std::lock_guard lock(mutex_);
