@@ -20,7 +20,10 @@ packages="g++ cmake ninja-build ccache pkg-config curl ca-certificates
 fetches="scripts/fetch-valijson.sh scripts/fetch-node.sh scripts/fetch-scalar.sh"
 for arg in "$@"; do
   case "$arg" in
-    --bench) packages="$packages bubblewrap wrk" ;;
+    --bench)
+      packages="$packages bubblewrap wrk"
+      fetches="$fetches scripts/fetch-typescript-yardsticks.sh"
+      ;;
     --servers)
       packages="$packages rabbitmq-server postgresql"
       fetches="$fetches scripts/fetch-promtool.sh"

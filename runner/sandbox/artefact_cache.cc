@@ -22,8 +22,8 @@ std::uint64_t SizeOf(const Compiled& compiled) {
 }
 
 bool DecidedBySource(const Compiled& compiled) {
-  return compiled.reason == schema::Reason::kExited ||
-         compiled.reason == schema::Reason::kCompileFailed;
+  return compiled.repeatable && (compiled.reason == schema::Reason::kExited ||
+                                 compiled.reason == schema::Reason::kCompileFailed);
 }
 
 }  // namespace

@@ -20,6 +20,7 @@ struct Compiled {
   schema::Source program;  // with the stdin, arguments and environment of the source
   std::string message;     // for kSandboxFailed: what failed, for the log
   bool cached = false;     // made before from the same source
+  bool repeatable = true;  // false where another try may end otherwise: a limit met under load
   std::chrono::microseconds time{0};
 };
 

@@ -203,6 +203,7 @@ Compiled Transpiler::Compile(const schema::Source& source, const std::stop_token
     const bool good =
         exchange.ending == Ending::kAnswered && Apply(exchange.reply, source, plan, &compiled);
     GiveBack(slot, good);
+    compiled.repeatable = good;
     if (good) return end(compiled.reason, std::move(compiled.output));
     if (exchange.ending == Ending::kCancelled) return end(Reason::kCancelled, "");
     if (exchange.ending == Ending::kLate) {
