@@ -98,18 +98,19 @@ void SendPage(http::Call& call, bool has_bundle) {
 
 }  // namespace
 
-Result<DocsBundle> DocsBundle::Open(const std::string& path) {
-  DocsBundle bundle{UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC)), 0};
-  if (!bundle.file) return Fail(ErrorCode::kNotFound, path + " cannot be opened");
+Result<std::shared_ptr<const DocsBundle>> DocsBundle::Open(const std::string& path) {
+  auto bundle = std::make_shared<DocsBundle>();
+  bundle->file.Reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!bundle->file) return Fail(ErrorCode::kNotFound, path + " cannot be opened");
   struct stat status {};
-  if (::fstat(bundle.file.get(), &status) != 0 || !S_ISREG(status.st_mode)) {
+  if (::fstat(bundle->file.get(), &status) != 0 || !S_ISREG(status.st_mode)) {
     return Fail(ErrorCode::kUnavailable, path + " is no regular file");
   }
-  bundle.bytes = static_cast<std::uint64_t>(status.st_size);
-  return bundle;
+  bundle->bytes = static_cast<std::uint64_t>(status.st_size);
+  return std::shared_ptr<const DocsBundle>(std::move(bundle));
 }
 
-Docs::Docs(DocsBundle bundle) : bundle_(std::move(bundle)) {}
+Docs::Docs(std::shared_ptr<const DocsBundle> bundle) : bundle_(std::move(bundle)) {}
 
 void Docs::RegisterOn(http::Server& server) {
   using http::Call;
@@ -121,8 +122,7 @@ void Docs::RegisterOn(http::Server& server) {
   server.Route(Method::kGet, "/openapi.yaml",
                [](Call& call) { SendText(call, "application/yaml", schema::OpenApiYaml()); });
   for (const char* path : {"/scalar", "/api/scalar"}) {
-    server.Route(Method::kGet, path,
-                 [this](Call& call) { SendPage(call, static_cast<bool>(bundle_.file)); });
+    server.Route(Method::kGet, path, [this](Call& call) { SendPage(call, bundle_ != nullptr); });
   }
   server.Route(Method::kGet, "/scalar/:asset", [this](Call& call) { Asset(call); });
 }
@@ -130,7 +130,7 @@ void Docs::RegisterOn(http::Server& server) {
 void Docs::Asset(http::Call& call) const {
   const std::string name = call.Param(":asset");
   if (name == kStarterName) return SendText(call, kScriptType, kStarter);
-  if (name == kBundleName && bundle_.file) return Bundle(call);
+  if (name == kBundleName && bundle_ != nullptr) return Bundle(call);
   call.reply.Send(404, "application/json", R"({"error":"there is nothing at this path"})");
 }
 
@@ -142,13 +142,13 @@ void Docs::Bundle(http::Call& call) const {
     return;
   }
   // sendfile(2) has an offset of its own, so the copies do not get into each other's way.
-  UniqueFd file(::fcntl(bundle_.file.get(), F_DUPFD_CLOEXEC, 0));
+  UniqueFd file(::fcntl(bundle_->file.get(), F_DUPFD_CLOEXEC, 0));
   if (!file) {
     call.reply.Send(503, "application/json", R"({"error":"too many open files"})",
                     {{"Retry-After", "1"}});
     return;
   }
-  call.reply.SendFile(200, kScriptType, std::move(file), 0, bundle_.bytes, headers);
+  call.reply.SendFile(200, kScriptType, std::move(file), 0, bundle_->bytes, headers);
 }
 
 }  // namespace forkbox::api

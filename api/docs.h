@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "api/http/server.h"
@@ -21,16 +22,18 @@ namespace forkbox::api {
 // Scalar's browser bundle (scripts/fetch-scalar.sh), held open: it can be served by a process that
 // may not go where it lies.
 struct DocsBundle {
-  UniqueFd file;  // empty: there is none, and the page is of links only
+  UniqueFd file;
   std::uint64_t bytes = 0;
 
   // kNotFound, kUnavailable.
-  static Result<DocsBundle> Open(const std::string& path);
+  static Result<std::shared_ptr<const DocsBundle>> Open(const std::string& path);
 };
 
 class Docs {
  public:
-  explicit Docs(DocsBundle bundle);
+  // `bundle`: null when there is none; then the page is of links only. Shared with whoever makes
+  // servers.
+  explicit Docs(std::shared_ptr<const DocsBundle> bundle);
 
   // It must outlive the server's handlers.
   void RegisterOn(http::Server& server);
@@ -39,7 +42,7 @@ class Docs {
   void Asset(http::Call& call) const;
   void Bundle(http::Call& call) const;
 
-  const DocsBundle bundle_;
+  const std::shared_ptr<const DocsBundle> bundle_;
 };
 
 }  // namespace forkbox::api

@@ -29,7 +29,7 @@ class DocsHttpTest : public ::testing::Test {
     if (with_bundle) {
       auto bundle = DocsBundle::Open(FORKBOX_SCALAR);
       ASSERT_TRUE(bundle) << bundle.error().message;
-      options.docs = *std::move(bundle);
+      options.docs = *bundle;
     }
     server_ = std::make_unique<ApiServer>(std::move(options),
                                           ApiServer::Parts{.service = service_,
