@@ -39,6 +39,7 @@ KeyRing::~KeyRing() { Stop(); }
 
 Result<void> KeyRing::Start() {
   if (Result<void> read = Poll(); !read) return read;
+  started_ = true;
   thread_ = std::jthread([this](const std::stop_token& stop) { Loop(stop); });
   return {};
 }
@@ -149,7 +150,9 @@ const KeyRing::Entry* KeyRing::FindEntry(const KeyDigest& digest) const {
 }
 
 void KeyRing::Apply(const KeyDigest& digest, const store::ApiKey& key) {
-  has_stored_keys_ = true;
+  if (!has_stored_keys_.exchange(true) && started_ && !file_keys_.enabled()) {
+    log_.Warn("auth.enabled", {{"cause", "the first key was made"}});
+  }
   const auto [begin, end] = keys_.equal_range(digest.Index());
   for (auto entry = begin; entry != end; ++entry) {
     if (!entry->second.digest.Equals(digest)) continue;
@@ -244,9 +247,7 @@ void KeyRing::Loop(const std::stop_token& stop) {
       wake_.wait_for(lock, stop, options_.poll_interval, [] { return false; });
     }
     if (stop.stop_requested()) return;
-    const bool was_enabled = enabled();
     if (const Result<void> polled = Poll(); !polled) continue;
-    if (!was_enabled && enabled()) log_.Warn("auth.enabled", {{"cause", "the first key was made"}});
     RefreshLimits();
     const SteadyTime now = std::chrono::steady_clock::now();
     if (now - flushed_at < options_.flush_interval) continue;

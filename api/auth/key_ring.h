@@ -143,6 +143,7 @@ class KeyRing {
   const Clock& clock_;
   const Log log_;
   std::atomic<bool> has_stored_keys_{false};
+  std::atomic<bool> started_{false};
 
   // Held from a question to the store about many keys until its answer is in memory, and by Put():
   // an older answer must not undo what was put after it was asked.

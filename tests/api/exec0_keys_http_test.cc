@@ -139,7 +139,7 @@ class Exec0KeysHttpTest : public ::testing::Test {
     schema::Outcome outcome;
     outcome.state = state;
     outcome.reason = schema::Reason::kExited;
-    outcome.timings.exec = took;
+    outcome.usage.wall = took;
     ASSERT_TRUE(api_->store().executions().Finish(execution.id, outcome, clock_.UnixMillis()));
   }
 

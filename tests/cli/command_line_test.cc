@@ -88,35 +88,125 @@ TEST(PrintConfig, ShowsWhatWouldBeUsedAndStartsNothing) {
   EXPECT_EQ(ran.err, "");
 }
 
-// The whole life of a key; what is on the disk never contains it.
-TEST(Keys, AreMadeListedAndRevoked) {
-  const TemporaryDirectory directory;
-  const auto run = [&](std::vector<std::string> args) {
+struct KeyCommands {
+  TemporaryDirectory directory;
+  Ran Run(std::vector<std::string> args) const {
     ForkboxProcess process(directory.path(), std::move(args));
     const int code = process.Wait();
     return Ran{code, process.Stdout(), process.Stderr()};
-  };
-  EXPECT_EQ(run({"keys", "list"}).code, 1) << "there is none yet";
-  const Ran created = run({"keys", "create", "--label", "ci"});
-  ASSERT_EQ(created.code, 0) << created.err;
-  const std::string key = created.out.substr(0, created.out.size() - 1);
-  ASSERT_GT(key.size(), 20U);
-  const std::filesystem::path file = directory.path() / "var/api_keys.json";
-  std::ifstream in(file);
-  const std::string stored((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-  EXPECT_EQ(stored.find(key), std::string::npos);
-  struct stat info {};
-  ASSERT_EQ(::stat(file.c_str(), &info), 0);
-  EXPECT_EQ(info.st_mode & 077, 0U);
+  }
+  std::string Key(std::vector<std::string> args) const {
+    const Ran made = Run(std::move(args));
+    EXPECT_EQ(made.code, 0) << made.err;
+    return made.out.substr(0, made.out.find('\n'));
+  }
+  // No file below the directory holds that text.
+  [[nodiscard]] bool IsNowhere(const std::string& text) const {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(directory.path())) {
+      if (!entry.is_regular_file()) continue;
+      std::ifstream in(entry.path(), std::ios::binary);
+      const std::string stored((std::istreambuf_iterator<char>(in)),
+                               std::istreambuf_iterator<char>());
+      if (stored.find(text) != std::string::npos) return false;
+    }
+    return true;
+  }
+};
 
-  const Ran listed = run({"keys", "list", "--json"});
-  const auto all = nlohmann::json::parse(listed.out, nullptr, false);
-  ASSERT_TRUE(all.is_array() && all.size() == 1) << listed.out;
-  EXPECT_EQ(all[0]["label"], "ci");
+// The whole life of a key; what is on the disk never contains it.
+TEST(Keys, AreMadeListedRotatedAndRevoked) {
+  const KeyCommands keys;
+  EXPECT_EQ(keys.Run({"keys", "list"}).code, 1) << "there is no database yet";
+  const std::string key =
+      keys.Key({"keys", "create", "--name", "ci", "--owner", "acme", "--permissions",
+                "execute_only,read_only", "--expires", "2999-01-28T00:00:00Z"});
+  EXPECT_EQ(key.size(), 38U) << key;
+  EXPECT_TRUE(key.starts_with("exec0_"));
+  EXPECT_TRUE(keys.IsNowhere(key));
+  struct stat info {};
+  ASSERT_EQ(::stat((keys.directory.path() / "var/forkbox.db").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 077, 0U);
+  keys.Key({"keys", "create", "--label", "the old flag"});
+
+  Ran listed = keys.Run({"keys", "list", "--json"});
+  auto all = nlohmann::json::parse(listed.out, nullptr, false);
+  ASSERT_TRUE(all.is_array() && all.size() == 2) << listed.out;
+  EXPECT_EQ(all[0]["name"], "the old flag");
+  EXPECT_EQ(all[0]["owner"], "default");
+  EXPECT_EQ(all[0]["permissions"], nlohmann::json{"full_access"});
+  EXPECT_EQ(all[1]["owner"], "acme");
+  EXPECT_EQ(all[1]["permissions"], (nlohmann::json{"execute_only", "read_only"}));
+  EXPECT_EQ(all[1]["expires_at"], "2999-01-28T00:00:00.000Z");
+  EXPECT_EQ(all[1]["state"], "active");
   EXPECT_EQ(listed.out.find(key), std::string::npos);
-  EXPECT_EQ(run({"keys", "revoke", "0000000000000000"}).code, 1);
-  EXPECT_EQ(run({"keys", "revoke", all[0]["id"].get<std::string>()}).code, 0);
-  EXPECT_EQ(run({"keys", "list", "--json"}).out, "[]\n");
+
+  const std::string id = all[1]["id"];
+  const std::string successor = keys.Key({"keys", "rotate", id});
+  EXPECT_NE(successor, key);
+  listed = keys.Run({"keys", "list", "--json", "--owner", "acme"});
+  all = nlohmann::json::parse(listed.out, nullptr, false);
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_EQ(all[0]["permissions"], (nlohmann::json{"execute_only", "read_only"}));
+  EXPECT_EQ(all[1]["state"], "revoked");
+  EXPECT_EQ(all[1]["rotated_to"], all[0]["id"]);
+  EXPECT_EQ(keys.Run({"keys", "revoke", all[0]["id"].get<std::string>()}).code, 0);
+  EXPECT_EQ(keys.Run({"keys", "revoke", all[0]["id"].get<std::string>()}).code, 1) << "again";
+  EXPECT_EQ(keys.Run({"keys", "rotate", id}).code, 1);
+  EXPECT_EQ(keys.Run({"keys", "revoke", "key_0"}).code, 1);
+  EXPECT_EQ(keys.Run({"keys", "revoke", "0000000000000000"}).code, 1);
+  EXPECT_NE(keys.Run({"keys", "list"}).out.find("revoked"), std::string::npos);
+}
+
+TEST(Keys, GoToAFileWhenOneIsNamed) {
+  const KeyCommands keys;
+  const std::string key = keys.Key({"keys", "create", "--label", "ci", "--keys-file", "mine.json"});
+  EXPECT_TRUE(keys.IsNowhere(key));
+  const Ran listed = keys.Run({"keys", "list", "--json", "--keys-file", "mine.json"});
+  const auto all = nlohmann::json::parse(listed.out, nullptr, false);
+  ASSERT_TRUE(all.is_array() && all.size() == 1) << listed.out << listed.err;
+  EXPECT_EQ(all[0]["name"], "ci");
+  EXPECT_EQ(all[0]["source"], "file");
+  const std::string id = all[0]["id"];
+  EXPECT_EQ(keys.Run({"keys", "revoke", id, "--keys-file", "mine.json"}).code, 0);
+  EXPECT_EQ(keys.Run({"keys", "revoke", id, "--keys-file", "mine.json"}).code, 1);
+}
+
+TEST(Keys, WrongFlagsAreUsageErrors) {
+  const KeyCommands keys;
+  using Args = std::vector<std::string>;
+  for (const Args& args :
+       {Args{"create", "--permissions", "admin"}, Args{"create", "--expires", "x"},
+        Args{"create", "--expires", "2020-01-01T00:00:00Z"}, Args{"create", "--owner", "a b"},
+        Args{"create", "--name", std::string(201, 'x')}, Args{"create", "--database", "mysql://x"},
+        Args{"create", "--keys-file", "f", "--owner", "acme"}, Args{"revoke"}, Args{"rotate"}}) {
+    Args all{"keys"};
+    all.insert(all.end(), args.begin(), args.end());
+    EXPECT_EQ(keys.Run(all).code, 2) << args.back();
+  }
+  EXPECT_FALSE(std::filesystem::exists(keys.directory.path() / "var")) << "nothing was made";
+}
+
+TEST(Accounts, HaveLimitsThatCanBeSet) {
+  const KeyCommands accounts;
+  EXPECT_EQ(accounts.Run({"accounts", "show", "acme"}).code, 1) << "there is no database yet";
+  EXPECT_EQ(accounts.Run({"accounts", "set", "acme", "--concurrency", "5"}).code, 0);
+  EXPECT_EQ(accounts.Run({"accounts", "set", "acme", "--monthly-quota", "1000"}).code, 0);
+  const auto shown = nlohmann::json::parse(accounts.Run({"accounts", "show", "acme", "--json"}).out,
+                                           nullptr, false);
+  EXPECT_EQ(shown, (nlohmann::json{{"account", "acme"},
+                                   {"concurrency", 5},
+                                   {"executions_per_minute", 100},
+                                   {"monthly_quota", 1000},
+                                   {"used_this_month", 0}}));
+  EXPECT_NE(accounts.Run({"accounts", "show", "other"}).out.find("no limit"), std::string::npos);
+  using Args = std::vector<std::string>;
+  for (const Args& args : {Args{}, Args{"--concurrency", "0"}, Args{"--concurrency", "21"},
+                           Args{"--per-minute", "-1"}, Args{"--monthly-quota", "many"}}) {
+    Args all{"accounts", "set", "acme"};
+    all.insert(all.end(), args.begin(), args.end());
+    EXPECT_EQ(accounts.Run(all).code, 2) << (args.empty() ? "" : args.back());
+  }
+  EXPECT_EQ(accounts.Run({"accounts", "set", "a b", "--concurrency", "5"}).code, 2);
 }
 
 struct LocalProgram {

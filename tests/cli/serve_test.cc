@@ -109,6 +109,41 @@ TEST_F(ServeTest, WantsAKeyOnceThereIsOne) {
   EXPECT_EQ(server->Stderr().find(key), std::string::npos);
 }
 
+// Without a restart: the first key turns keys on, a rotated one is good at once, a revoked one bad.
+TEST_F(ServeTest, NoticesKeysThatTheCommandLineMakesAndEnds) {
+  const auto server = Start();
+  EXPECT_EQ(Post("print(1)")->status, 200);
+  const auto run = [&](std::vector<std::string> args) {
+    ForkboxProcess process(directory_.path(), std::move(args));
+    EXPECT_EQ(process.Wait(), 0) << process.Stderr();
+    const std::string out = process.Stdout();
+    return out.substr(0, out.find('\n'));
+  };
+  const auto soon = [&](const std::string& key, int status) {
+    for (int i = 0; i < 1'000; ++i) {
+      if (Post("print(1)", key)->status == status) return true;
+      std::this_thread::sleep_for(10ms);
+    }
+    return false;
+  };
+  const std::string first = run({"keys", "create"});
+  EXPECT_EQ(Post("print(1)", first)->status, 200);
+  EXPECT_TRUE(soon("", 401));
+  EXPECT_NE(server->Stderr().find("auth.enabled"), std::string::npos);
+  const std::string second = run({"keys", "create", "--permissions", "read_only"});
+  EXPECT_EQ(Post("print(1)", second)->status, 403);
+  const auto all = nlohmann::json::parse(run({"keys", "list", "--json"}));
+  ASSERT_EQ(all.size(), 2U);
+  const std::string third = run({"keys", "rotate", all[1]["id"]});
+  EXPECT_EQ(Post("print(1)", third)->status, 200);
+  EXPECT_TRUE(soon(first, 401));
+  for (const std::string& key : {first, second, third}) {
+    EXPECT_EQ(server->Stderr().find(key), std::string::npos);
+  }
+  server->Signal(SIGTERM);
+  EXPECT_EQ(server->Wait(), 0);
+}
+
 TEST_F(ServeTest, ABrokenKeysFileStopsTheStart) {
   std::ofstream(directory_.path() / "api_keys.json") << "{";
   ForkboxProcess server(directory_.path(), {"serve", "--listen", "127.0.0.1:0"});
