@@ -58,7 +58,7 @@ class ApiServer {
     NcaDialect::Options nca;
     Exec0Dialect::Options exec0;
     StoreProbe::Options store_probe;
-    DocsBundle docs;
+    std::shared_ptr<const DocsBundle> docs;  // null: the page shows links only
   };
   // All references must outlive it. `service` must be destroyed after it.
   struct Parts {
