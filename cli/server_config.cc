@@ -97,6 +97,14 @@ void ServerConfig::AddTo(Settings& settings, const Roles& roles) {
         ->check(Range(0, 1'024));
     settings.Add("--pool-size", pool_size, "Forks kept ready for each language")
         ->check(Range(0, 256));
+    settings
+        .Add("--retention-days", retention_days,
+             "Finished executions are forgotten after so many days; 0: never")
+        ->check(Range(0, 36'500));
+    settings
+        .Add("--retention-per-account", retention_per_account,
+             "Of each account only the last so many finished executions are kept; 0: all")
+        ->check(Range(0, 1'000'000'000));
     settings.Add("--runner-id", runner_id,
                  "Name of this runner, no other's; by default made up at each start");
   }

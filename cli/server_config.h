@@ -28,11 +28,13 @@ struct ServerConfig {
   std::string broker;    // "": embedded: for `serve`, else required
   std::string queue_prefix = "forkbox.";
   std::string keys_file;
-  std::size_t slots = 0;              // 0 is twice the cores, at least 4
-  std::size_t interactive_slots = 0;  // 0 is a quarter of the slots
-  std::size_t pool_size = 4;          // ready forks a language
-  std::string runner_id;              // "" is made up: host name, process id, chance
-  std::size_t queue_limit = 1'000;    // waiting executions with somebody behind each
+  std::size_t slots = 0;                  // 0 is twice the cores, at least 4
+  std::size_t interactive_slots = 0;      // 0 is a quarter of the slots
+  std::size_t pool_size = 4;              // ready forks a language
+  std::size_t retention_days = 30;        // of finished executions; 0 keeps them for ever
+  std::size_t retention_per_account = 0;  // the newest so many; 0: all
+  std::string runner_id;                  // "" is made up: host name, process id, chance
+  std::size_t queue_limit = 1'000;        // waiting executions with somebody behind each
   std::size_t background_queue_limit = 10'000;
   std::size_t nca_max_queue_length = 0;  // 0: only the lane's limit
   bool nca_stderr_is_success = false;

@@ -16,12 +16,12 @@ namespace forkbox::store {
 
 struct AuditEntry {
   std::int64_t time_unix_ms = 0;
-  schema::OwnerId owner;
-  schema::KeyId key_id;        // that it was done with; "" on the command line
-  std::string action;          // "execution.accepted", "key.created", "key.changed", …
-  std::string target;          // the id of what it was done to
-  std::string client_address;  // "" on the command line
-  std::string request_id;
+  schema::OwnerId owner{};
+  schema::KeyId key_id{};        // that it was done with; "" on the command line
+  std::string action{};          // "execution.accepted", "key.created", "key.changed", …
+  std::string target{};          // the id of what it was done to
+  std::string client_address{};  // "" on the command line
+  std::string request_id{};
 };
 
 class AuditLog {

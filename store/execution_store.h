@@ -64,7 +64,7 @@ struct AcceptTerms {
   std::uint64_t monthly_quota = 0;  // executions of its owner in one calendar month (UTC)
   // SHA-256 of the request, in hex; compared when the execution has an idempotency key that its
   // owner has used before.
-  std::string request_digest;
+  std::string request_digest{};
 };
 
 enum class AcceptVerdict {
@@ -88,14 +88,14 @@ struct Acceptance {
 
 // One page of an owner's executions, last accepted first (by created_unix_ms, then by id).
 struct HistoryQuery {
-  schema::OwnerId owner;
-  std::string language;               // "": any
-  std::vector<schema::State> states;  // none: any
-  std::int64_t since_unix_ms = 0;     // accepted then or later
-  std::int64_t until_unix_ms = 0;     // accepted before; 0: no bound
-  schema::ExecutionId before;         // only those that follow this one; "": from the newest
-  std::size_t offset = 0;             // rows passed over; costs as many
-  std::size_t limit = 20;             // of which at most 100 are honoured
+  schema::OwnerId owner{};
+  std::string language{};               // "": any
+  std::vector<schema::State> states{};  // none: any
+  std::int64_t since_unix_ms = 0;       // accepted then or later
+  std::int64_t until_unix_ms = 0;       // accepted before; 0: no bound
+  schema::ExecutionId before{};         // only those that follow this one; "": from the newest
+  std::size_t offset = 0;               // rows passed over; costs as many
+  std::size_t limit = 20;               // of which at most 100 are honoured
 };
 struct HistoryPage {
   std::vector<ExecutionRecord> records;

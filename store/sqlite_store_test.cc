@@ -20,8 +20,12 @@
 #include "base/unique_fd.h"
 #include "base/uuid.h"
 #include "schema/json.h"
+#include "store/acceptance_sql.h"
+#include "store/audit_sql.h"
 #include "store/delivery_sql.h"
 #include "store/execution_sql.h"
+#include "store/history_sql.h"
+#include "store/key_sql.h"
 #include "store/migrations.h"
 #include "store/runner_sql.h"
 #include "store/sql_store.h"
@@ -29,6 +33,7 @@
 #include "store/store.h"
 #include "store/store_contract.h"
 #include "store/testing_directory.h"
+#include "store/usage_sql.h"
 
 namespace forkbox::store {
 namespace {
@@ -363,6 +368,25 @@ TEST_P(LostCommitTest, WhatIsAskedIsDoneOnceAndAnsweredSo) {
   EXPECT_EQ(store_->webhook_secrets().ActiveSecrets(owner, 6)->size(), 2U);
 }
 
+// Counted once, though it was tried twice.
+TEST_P(LostCommitTest, AnAcceptanceRecognisesItself) {
+  Execution execution = NewExecution();
+  execution.key_id = schema::KeyId("key-1");
+  execution.idempotency_key = "k";
+  std::promise<Result<Acceptance>> accepted;
+  watched_.lose_commit = GetParam();
+  store_->executions().AcceptAsync(
+      execution, {.per_minute = 1, .concurrency = 1, .monthly_quota = 1},
+      [&](Result<Acceptance> got) { accepted.set_value(std::move(got)); });
+  const Result<Acceptance> got = accepted.get_future().get();
+  ASSERT_TRUE(got.has_value()) << got.error().message;
+  EXPECT_EQ(got->verdict, AcceptVerdict::kAccepted);
+  EXPECT_EQ(got->id, execution.id);
+  EXPECT_EQ(got->used_this_minute, 1U);
+  EXPECT_EQ(got->used_this_month, 1U);
+  EXPECT_EQ(store_->audit().List(execution.owner, 0, 10)->size(), 1U);
+}
+
 TEST_P(LostCommitTest, AnothersRowIsStillAConflict) {
   const Execution taken = NewExecution("first");
   ASSERT_TRUE(store_->executions().Insert(taken).has_value());
@@ -573,6 +597,66 @@ TEST(SqlitePlanTest, NothingGrowsWithHistoryOrBacklog) {
   EXPECT_THAT(Plan(**connection, sql::kAttemptsOf, {"id-1"}), HasSubstr("(delivery_id=?)"));
 }
 
+// Lists, limits and retention: each by its index, whatever the history holds.
+TEST(SqlitePlanTest, WhatIsOldCostsNothing) {
+  const TestDirectory directory;
+  auto database = SqliteDatabase::Open(directory.File("forkbox.db"));
+  ASSERT_TRUE(database.has_value());
+  auto connection = (*database)->Connect(Access::kWrite);
+  ASSERT_TRUE(connection.has_value());
+  ASSERT_TRUE(Migrate(**connection, Migrations(), 1).has_value());
+  const std::int64_t n = 1;
+  std::vector<Param> list = {"o", n, n, "id", n, "completed", "", "", "", "", "queued", "running"};
+  const auto with = [&](std::initializer_list<Param> more) {
+    std::vector<Param> params = list;
+    params.insert(params.end(), more);
+    return params;
+  };
+  const struct {
+    std::string_view sql;
+    std::vector<Param> params;
+    const char* index;
+  } statements[] = {
+      {sql::kAccept,
+       {"id", "o", n, "{}", "l", "d", "", "python", "k", "idem", n, n, n, n, n},
+       "executions_open (open_owner=?)"},
+      {sql::kAccept,
+       {"id", "o", n, "{}", "l", "d", "", "python", "k", "idem", n, n, n, n, n},
+       "accepted_by_minute_1 (minute=? AND key_id=?)"},
+      {sql::kStanding, {n, "k", n, "o", n, "idem"}, "executions_open (open_owner=?)"},
+      {sql::kNoteUsage, {"id", "error", n, n}, "(id=?)"},
+      {sql::ListHistory(), with({n, n}),
+       "COVERING INDEX executions_ended (ended_owner=? AND state=? AND"},
+      {sql::ListHistory(), with({n, n}), "executions_open (open_owner=?"},
+      {sql::ListHistoryOfLanguage(), with({n, n, "o", "python"}),
+       "COVERING INDEX executions_ended_by_language (ended_language=? AND state=? AND"},
+      {sql::CountHistory(), with({n}),
+       "COVERING INDEX executions_ended (ended_owner=? AND state=?"},
+      {sql::GetMany(), std::vector<Param>(sql::kRecordsAtOnce, Param("id")), "(id=?)"},
+      {sql::kFinishedBefore, {"a", "b", n, n}, "(id>? AND id<?)"},
+      {sql::kNextOwner, {"a"}, "executions_ended (ended_owner>?)"},
+      {sql::kForget, {"id"}, "(id=?)"},
+      {sql::kForgetAttempts, {"id"}, "deliveries_by_execution (execution_id=?)"},
+      {sql::kForgetDeliveries, {"id"}, "deliveries_by_execution (execution_id=?)"},
+      {sql::kForgetIdempotencyKey, {"id"}, "idempotency_by_execution (execution_id=?)"},
+      {sql::kSummarizeUsage, {"o", n, n, n}, "COVERING INDEX usage_by_owner (owner=? AND"},
+      {sql::kListUsage, {"o", n, n}, "usage_by_owner (owner=? AND finished_unix_ms>?)"},
+      {sql::kForgetUsage, {n, "id", n}, "(execution_id<?)"},
+      {sql::kForgetMinutes, {n, n}, "(minute<?)"},
+      {sql::kForgetMonths, {n}, "(month<?)"},
+      {sql::kListAudit, {"o", n, n}, "audit_by_owner (owner=? AND time_unix_ms<?)"},
+      {sql::kForgetAudit, {n, n}, "(time_unix_ms<?)"},
+      {sql::kKeyByDigest, {"d"}, "(digest=?)"},
+      {sql::kListKeys, {"o", n}, "api_keys_by_owner (owner=?)"},
+      {sql::kKeysChangedSince, {n}, "api_keys_changed (changed_unix_ms>?)"},
+  };
+  for (const auto& [text, params, index] : statements) {
+    const std::string plan = Plan(**connection, text, params);
+    EXPECT_THAT(plan, HasSubstr(index)) << text << "\n" << plan;
+    EXPECT_THAT(plan, Not(HasSubstr("SCAN executions"))) << text << "\n" << plan;
+  }
+}
+
 TEST(SqliteOpenTest, TheFileIsPrivate) {
   const TestDirectory directory;
   const std::filesystem::path file = directory.File("forkbox.db");
@@ -739,6 +823,13 @@ TEST(MigrateTest, RowsOfTheFirstVersionLiveOn) {
   EXPECT_EQ(executions.Get(done.id, std::nullopt)->execution.source.code, "done");
   EXPECT_EQ(executions.Finish(waiting.id, CompletedWith(""), 10'000), true);
   EXPECT_EQ((*store)->deliveries().CountDeliveries()->pending, 0U);
+  // The lists know them, too.
+  const HistoryQuery of_python = {.owner = waiting.owner, .language = "python"};
+  const auto listed = executions.ListHistory(of_python);
+  ASSERT_TRUE(listed.has_value()) << listed.error().message;
+  ASSERT_EQ(listed->records.size(), 2U);
+  EXPECT_EQ(listed->records[0].execution.id, done.id);
+  EXPECT_EQ(listed->records[1].execution.id, waiting.id);
 }
 
 // A full disk is a reason to wait, not to lose what is there.

@@ -35,6 +35,9 @@ class StoreContract : public testing::TestWithParam<StoreFactory> {
   DeliveryStore& deliveries() { return under_test_->store().deliveries(); }
   WebhookSecretStore& webhook_secrets() { return under_test_->store().webhook_secrets(); }
   RunnerRegistry& runners() { return under_test_->store().runners(); }
+  KeyStore& keys() { return under_test_->store().keys(); }
+  UsageStore& usage() { return under_test_->store().usage(); }
+  AuditLog& audit() { return under_test_->store().audit(); }
   void Reopen() { under_test_->Reopen(); }
   std::unique_ptr<Store> OpenAnother() { return under_test_->OpenAnother(); }
 
@@ -46,14 +49,27 @@ class ExecutionStoreContract : public StoreContract {};
 class DeliveryStoreContract : public StoreContract {};
 class WebhookSecretStoreContract : public StoreContract {};
 class RunnerRegistryContract : public StoreContract {};
+class AcceptanceContract : public StoreContract {};
+class HistoryContract : public StoreContract {};
+class RetentionContract : public StoreContract {};
+class KeyStoreContract : public StoreContract {};
+class UsageStoreContract : public StoreContract {};
+class AuditLogContract : public StoreContract {};
 
-#define INSTANTIATE_STORE_CONTRACTS(name, ...)                          \
-  INSTANTIATE_TEST_SUITE_P(name, ExecutionStoreContract,                \
-                           testing::Values(StoreFactory(__VA_ARGS__))); \
-  INSTANTIATE_TEST_SUITE_P(name, DeliveryStoreContract,                 \
-                           testing::Values(StoreFactory(__VA_ARGS__))); \
-  INSTANTIATE_TEST_SUITE_P(name, WebhookSecretStoreContract,            \
-                           testing::Values(StoreFactory(__VA_ARGS__))); \
-  INSTANTIATE_TEST_SUITE_P(name, RunnerRegistryContract, testing::Values(StoreFactory(__VA_ARGS__)))
+#define INSTANTIATE_STORE_CONTRACTS(name, ...)                                                    \
+  INSTANTIATE_TEST_SUITE_P(name, ExecutionStoreContract,                                          \
+                           testing::Values(StoreFactory(__VA_ARGS__)));                           \
+  INSTANTIATE_TEST_SUITE_P(name, DeliveryStoreContract,                                           \
+                           testing::Values(StoreFactory(__VA_ARGS__)));                           \
+  INSTANTIATE_TEST_SUITE_P(name, WebhookSecretStoreContract,                                      \
+                           testing::Values(StoreFactory(__VA_ARGS__)));                           \
+  INSTANTIATE_TEST_SUITE_P(name, RunnerRegistryContract,                                          \
+                           testing::Values(StoreFactory(__VA_ARGS__)));                           \
+  INSTANTIATE_TEST_SUITE_P(name, AcceptanceContract, testing::Values(StoreFactory(__VA_ARGS__))); \
+  INSTANTIATE_TEST_SUITE_P(name, HistoryContract, testing::Values(StoreFactory(__VA_ARGS__)));    \
+  INSTANTIATE_TEST_SUITE_P(name, RetentionContract, testing::Values(StoreFactory(__VA_ARGS__)));  \
+  INSTANTIATE_TEST_SUITE_P(name, KeyStoreContract, testing::Values(StoreFactory(__VA_ARGS__)));   \
+  INSTANTIATE_TEST_SUITE_P(name, UsageStoreContract, testing::Values(StoreFactory(__VA_ARGS__))); \
+  INSTANTIATE_TEST_SUITE_P(name, AuditLogContract, testing::Values(StoreFactory(__VA_ARGS__)))
 
 }  // namespace forkbox::store

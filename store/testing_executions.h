@@ -7,6 +7,7 @@
 
 #include "base/uuid.h"
 #include "schema/execution.h"
+#include "store/sql_text.h"
 
 namespace forkbox::store {
 
@@ -20,6 +21,14 @@ inline schema::Execution NewExecution(std::string code = "print(1)",
   execution.language = "python";
   execution.source.code = std::move(code);
   execution.created_unix_ms = created_unix_ms;
+  return execution;
+}
+
+// Accepted then, also by its id.
+inline schema::Execution NewExecutionAt(std::int64_t unix_ms) {
+  schema::Execution execution = NewExecution("print(1)", unix_ms);
+  const std::string time = FirstIdOf(unix_ms);
+  execution.id = schema::ExecutionId(time + execution.id.str().substr(time.size()));
   return execution;
 }
 

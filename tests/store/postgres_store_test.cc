@@ -9,12 +9,17 @@
 #include <thread>
 #include <vector>
 
+#include "store/acceptance_sql.h"
+#include "store/audit_sql.h"
 #include "store/delivery_sql.h"
 #include "store/execution_sql.h"
+#include "store/history_sql.h"
+#include "store/key_sql.h"
 #include "store/migrations.h"
 #include "store/postgres_database.h"
 #include "store/sql_store.h"
 #include "store/store_contract.h"
+#include "store/usage_sql.h"
 #include "tests/servers/postgres/private_postgres.h"
 
 namespace forkbox::store {
@@ -149,10 +154,14 @@ class PostgresPlanTest : public testing::TestWithParam<const char*> {
     const std::string open = moment == "Idle" ? "0" : "1";
     Query(url_, R"(
       INSERT INTO executions (id, owner, state, attempts, runner, claim_expires_unix_ms,
-          created_unix_ms, finished_unix_ms, request, lane, dispatched_unix_ms)
+          created_unix_ms, finished_unix_ms, request, lane, dispatched_unix_ms, language,
+          open_owner, ended_owner, ended_language)
         SELECT 'id-' || i, 'owner-' || i % 100,
           CASE WHEN i > 1000 * OPEN THEN 'completed' WHEN i > 10 THEN 'queued' ELSE 'running' END,
-          1, 'r', i, i, CASE WHEN i > 1000 * OPEN THEN i END, '{}', 'interactive', i
+          1, 'r', i, i, CASE WHEN i > 1000 * OPEN THEN i END, '{}', 'interactive', i, 'python',
+          CASE WHEN i <= 1000 * OPEN THEN 'owner-' || i % 100 END,
+          CASE WHEN i > 1000 * OPEN THEN 'owner-' || i % 100 END,
+          CASE WHEN i > 1000 * OPEN THEN 'python owner-' || i % 100 END
         FROM generate_series(1, 50000) AS i)",
           open);
     Query(url_, R"(
@@ -202,6 +211,67 @@ TEST_P(PostgresPlanTest, NothingGrowsWithHistoryOrBacklog) {
   for (const auto& [text, params, index] : statements) {
     const std::string plan = GenericPlan(**connection, text, params);
     EXPECT_THAT(plan, HasSubstr(index)) << text << "\n" << plan;
+    EXPECT_THAT(plan, Not(HasSubstr("Seq Scan"))) << text << "\n" << plan;
+  }
+}
+
+// Lists, limits and retention: each by its index, whatever the history holds.
+TEST_P(PostgresPlanTest, WhatIsOldCostsNothing) {
+  const std::int64_t n = 1;
+  const std::vector<Param> list = {"o", n,  n,  "id", n,        "completed",
+                                   "",  "", "", "",   "queued", "running"};
+  const auto with = [&](std::initializer_list<Param> more) {
+    std::vector<Param> params = list;
+    params.insert(params.end(), more);
+    return params;
+  };
+  const std::vector<Param> accept = {"id", "o",    n, "{}", "l", "d", "", "python",
+                                     "k",  "idem", n, n,    n,   n,   n};
+  const struct {
+    std::string_view sql;
+    std::vector<Param> params;
+    std::vector<const char*> conditions;
+  } statements[] = {
+      {sql::kAccept,
+       accept,
+       {"executions_open", "(open_owner = $2)", "(minute = $11)", "(month = $13)"}},
+      {sql::kStanding, {n, "k", n, "o", n, "idem"}, {"executions_open", "(open_owner = $4)"}},
+      {sql::kNoteUsage, {"id", "error", n, n}, {"executions_pkey", "(id = $1)"}},
+      {sql::kCountMinute, {"id", n, "k"}, {"executions_pkey"}},
+      {sql::ListHistory(),
+       with({n, n}),
+       {"executions_ended ", "executions_open ", "(ended_owner = $1) AND (state = $6)",
+        "ROW(created_unix_ms, id) < ROW($3, $4)"}},
+      {sql::ListHistoryOfLanguage(),
+       with({n, n, "o", "python"}),
+       {"executions_ended_by_language ", "(ended_language = $1) AND (state = $6)"}},
+      {sql::CountHistory(), with({n}), {"executions_ended ", "(ended_owner = $1)"}},
+      {sql::GetMany(), std::vector<Param>(sql::kRecordsAtOnce, Param("id")), {"executions_pkey"}},
+      {sql::kFinishedBefore, {"a", "b", n, n}, {"executions_pkey", "(id > $1) AND (id < $2)"}},
+      {sql::kNextOwner, {"a"}, {"executions_ended "}},
+      {sql::kForget, {"id"}, {"executions_pkey"}},
+      {sql::kForgetAttempts,
+       {"id"},
+       {"deliveries_by_execution", "(execution_id = $1)", "(delivery_id >= "}},
+      {sql::kForgetDeliveries, {"id"}, {"deliveries_by_execution", "(execution_id = $1)"}},
+      {sql::kForgetIdempotencyKey, {"id"}, {"(execution_id = $1)"}},
+      {sql::kSummarizeUsage, {"o", n, n, n}, {"usage_by_owner", "(owner = $1)"}},
+      {sql::kListUsage, {"o", n, n}, {"usage_by_owner", "(owner = $1)"}},
+      {sql::kForgetUsage, {n, "id", n}, {"(execution_id < $2)"}},
+      {sql::kListAudit, {"o", n, n}, {"audit_by_owner", "(owner = $1)"}},
+      {sql::kForgetAudit, {n, n}, {"(time_unix_ms < $1)"}},
+      {sql::kKeyByDigest, {"d"}, {"(digest = $1)"}},
+      {sql::kListKeys, {"o", n}, {"api_keys_by_owner"}},
+      {sql::kKeysChangedSince, {n}, {"api_keys_changed"}},
+  };
+  auto database = PostgresDatabase::Open(url_);
+  auto connection = (*database)->Connect(Access::kWrite);
+  for (const auto& [text, params, conditions] : statements) {
+    std::string plan = GenericPlan(**connection, text, params);
+    for (std::size_t at; (at = plan.find("::text")) != std::string::npos;) plan.erase(at, 6);
+    for (const char* const condition : conditions) {
+      EXPECT_THAT(plan, HasSubstr(condition)) << text << "\n" << plan;
+    }
     EXPECT_THAT(plan, Not(HasSubstr("Seq Scan"))) << text << "\n" << plan;
   }
 }
