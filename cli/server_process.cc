@@ -23,6 +23,7 @@
 #include "queue/open_broker.h"
 #include "runner/presence.h"
 #include "runner/recovery.h"
+#include "runner/retention.h"
 #include "runner/worker.h"
 #include "store/store.h"
 #include "webhook/dispatcher.h"
@@ -58,6 +59,7 @@ struct ServerProcess::Parts {
   std::unique_ptr<runner::Recovery> recovery;
   std::unique_ptr<runner::Worker> worker;
   std::unique_ptr<runner::Presence> presence;
+  std::unique_ptr<runner::Retention> retention;
   std::unique_ptr<api::ExecutionService> service;
   std::unique_ptr<api::ApiServer> api;
   std::size_t sandboxes = 0;  // at most, at once
@@ -236,6 +238,13 @@ Result<void> ServerProcess::StartRunner() {
                         .missing_protections = parts.driver->MissingProtections()}};
       },
       p.clock, log_);
+
+  runner::RetentionOptions retention;
+  retention.keep_executions = std::chrono::days(config_.retention_days);
+  retention.keep_per_owner = config_.retention_per_account;
+  p.retention = std::make_unique<runner::Retention>(retention, executions, p.store->usage(),
+                                                    p.store->audit(), p.clock, log_);
+  p.retention->Start();
   return {};
 }
 
@@ -319,6 +328,7 @@ void ServerProcess::Drain(Deadline deadline, const std::function<bool()>& hurry)
     p.api->Stop();
   }
   p.presence.reset();
+  p.retention.reset();
   if (p.dispatcher) p.dispatcher->Drain(deadline);
 }
 
