@@ -13,10 +13,13 @@
 #include <vector>
 
 #include "bench/cluster_bench.h"
+#include "bench/go_bench.h"
 #include "bench/process_tree.h"
 #include "bench/row.h"
 #include "bench/server.h"
-#include "runner/sandbox/process_driver.h"
+#include "bench/typescript_bench.h"
+#include "runner/sandbox/compiling_driver.h"
+#include "runner/sandbox/transpiler.h"
 
 namespace forkbox::bench {
 namespace {
@@ -24,7 +27,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-Row EngineRow(std::string name, std::string yardstick, sandbox::ProcessDriver* driver,
+Row EngineRow(std::string name, std::string yardstick, sandbox::CompilingDriver* driver,
               std::string language, std::string code, bool pooled, std::size_t runs) {
   Row row{.name = std::move(name), .yardstick = std::move(yardstick), .runs_a_round = runs};
   row.run = [=, disk = std::uint64_t{64} << 20](std::size_t n, std::vector<double>* out) mutable {
@@ -63,7 +66,9 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "%s\n", started.error().message.c_str());
     return 1;
   }
-  sandbox::ProcessDriver& driver = **started;
+  sandbox::CompilingDriver driver(std::move(*started), {});
+  driver.SetCompiler("typescript", std::make_unique<sandbox::Transpiler>(
+                                       driver.process(), sandbox::TranspilerOptions{}));
   if (auto opened = driver.Open(steady_clock::now() + std::chrono::seconds(60)); !opened) {
     std::fprintf(stderr, "%s\n", opened.error().message.c_str());
     return 1;
@@ -136,6 +141,9 @@ int Main(int argc, char** argv) {
     rows.push_back(HttpRow("HTTP, node, 8 clients", bare_node + ", 2 at once", port, embedded,
                            "/v1/exec", node_body, expected, 8, scale * 6));
   }
+
+  AddTypescriptRows(rows, driver, folder.path(), port, embedded, scale);
+  AddGoRows(rows, driver, folder.path(), port, embedded, scale);
 
   std::unique_ptr<ClusterBench> cluster = ClusterBench::Start(folder.path());
   if (cluster != nullptr) {

@@ -146,6 +146,9 @@ bool IsExtension(const std::string& text) {
          text.find('/') == std::string::npos;
 }
 
+// Of each stream: who reads a compiler's output reads its beginning.
+constexpr std::uint64_t kCompilerOutputBytes = 256U << 10;
+
 CompileStep ReadCompileStep(const json& object, bool runs_as_another, Members* manifest) {
   CompileStep step;
   Members in(object, "compile.");
@@ -159,6 +162,7 @@ CompileStep ReadCompileStep(const json& object, bool runs_as_another, Members* m
   for (const std::string& path : step.artefacts) {
     if (!IsAbsoluteAndPlain(path)) in.Problem("artefacts", "must be absolute paths");
   }
+  step.limits.output_bytes = kCompilerOutputBytes;
   if (const json* limits = in.Find("limits", false)) {
     Members own(*limits, "compile.limits.");
     own.Limits(&step.limits);

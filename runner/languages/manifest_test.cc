@@ -58,6 +58,91 @@ TEST(ManifestTest, WhatMayBeLeftOutHasItsDefault) {
   EXPECT_EQ(manifest->limits, schema::Limits{});
 }
 
+json Compiled() {
+  return json::parse(R"({
+    "id": "go", "name": "Go", "version_command": ["/bin/go", "version"],
+    "requires": [{"path": "/bin/go", "package": "golang"}, {"path": "go/std"}],
+    "file_name": "main.go", "extensions": [".go"],
+    "compile": {"command": ["/bin/go", "{sources}"], "artefacts": ["/tmp/main", "/tmp/more/"],
+                "env": {"GOGC": "off"},
+                "limits": {"wall_s": 9, "memory_mb": 8, "pids": 7, "disk_mb": 6}},
+    "run_command": ["/tmp/main"],
+    "smoke": {"code": "x", "stdout": "2\n"}
+  })");
+}
+
+TEST(ManifestTest, SaysWhatACompileStepIs) {
+  const auto manifest = ParseManifest(Compiled().dump());
+  ASSERT_TRUE(manifest) << manifest.error().message;
+  ASSERT_TRUE(manifest->compile);
+  EXPECT_EQ(manifest->execution_model(), ExecutionModel::kCompiled);
+  EXPECT_THAT(manifest->extensions, ElementsAre(".go"));
+  EXPECT_THAT(manifest->compile->command, ElementsAre("/bin/go", "{sources}"));
+  EXPECT_THAT(manifest->compile->artefacts, ElementsAre("/tmp/main", "/tmp/more/"));
+  EXPECT_EQ(manifest->compile->env.at("GOGC"), "off");
+  EXPECT_EQ(manifest->compile->limits.wall, std::chrono::seconds(9));
+  EXPECT_EQ(manifest->compile->limits.memory_bytes, 8U << 20);
+  EXPECT_EQ(manifest->compile->limits.pids, 7U);
+  EXPECT_EQ(manifest->limits, schema::Limits{});
+  ASSERT_EQ(manifest->requirements.size(), 2U);
+  EXPECT_EQ(manifest->requirements[0].package, "golang");
+  EXPECT_EQ(manifest->requirements[1].path, "go/std");
+}
+
+TEST(ManifestTest, AModelFollowsFromTheSteps) {
+  json transpiled = Compiled();
+  transpiled.erase("run_command");
+  transpiled["runs_as"] = "bash";
+  transpiled["compile"] = json::object();
+  const auto manifest = ParseManifest(transpiled.dump());
+  ASSERT_TRUE(manifest) << manifest.error().message;
+  EXPECT_EQ(manifest->execution_model(), ExecutionModel::kTranspiled);
+  EXPECT_EQ(ParseManifest(Good().dump())->execution_model(), ExecutionModel::kInterpreted);
+  for (const auto& [model, word] : kExecutionModelNames) {
+    EXPECT_EQ(ToString(model), word);
+    EXPECT_EQ(ParseExecutionModel(word), model);
+  }
+  EXPECT_EQ(ParseExecutionModel("imagined"), std::nullopt);
+}
+
+TEST(ManifestTest, NamesWhatIsWrongWithACompileStep) {
+  struct {
+    const char* path;
+    const char* value;
+    const char* complaint;
+  } const cases[] = {
+      {"/compile", "1", "compile. must be an object"},
+      {"/compile/command", "", "compile.command is missing"},
+      {"/compile/command", "[]", "compile.command must start"},
+      {"/compile/artefacts", "", "compile.artefacts is missing"},
+      {"/compile/artefacts", "[]", "compile.artefacts must say"},
+      {"/compile/artefacts", "[\"main\"]", "compile.artefacts must be absolute paths"},
+      {"/compile/artefacts", "[\"/tmp/../etc\"]", "compile.artefacts must be absolute paths"},
+      {"/compile/env", "[]", "compile.env must map names"},
+      {"/compile/limits/wall_s", "0", "compile.limits.wall_s is out of range"},
+      {"/compile/limits/wall_s", "601", "compile.limits.wall_s is out of range"},
+      {"/compile/limits/pids", "0", "compile.limits.pids is out of range"},
+      {"/extensions", "[\"go\"]", "extensions must be like .txt"},
+      {"/extensions", "[\".a/b\"]", "extensions must be like .txt"},
+      {"/runs_as", "\"No such\"", "runs_as must be the id"},
+      {"/requires", "{}", "requires must be an array"},
+      {"/requires/0/path", "\"\"", "requires[].path must not be empty"},
+      {"/template", "{\"command\": [\"/bin/t\"]}", "template and compile exclude each other"},
+  };
+  for (const auto& bad : cases) {
+    json manifest = Compiled();
+    const json::json_pointer pointer(bad.path);
+    if (bad.value[0] != '\0') {
+      manifest[pointer] = json::parse(bad.value);
+    } else {
+      manifest[pointer.parent_pointer()].erase(pointer.back());
+    }
+    const auto parsed = ParseManifest(manifest.dump());
+    ASSERT_FALSE(parsed) << bad.complaint;
+    EXPECT_THAT(parsed.error().message, HasSubstr(bad.complaint));
+  }
+}
+
 struct Bad {
   const char* path;       // JSON pointer of what is replaced
   const char* value;      // by what; "" removes it

@@ -83,12 +83,6 @@ Result<std::unique_ptr<ProcessDriver>> ProcessDriver::Start(ProcessDriverOptions
     language.plan.file_name = manifest.file_name;
     language.plan.functions = manifest.functions;
     std::vector<BindSpec> binds;
-    for (const languages::Bind& bind : manifest.binds) {
-      binds.push_back({Absolute(bind.source, chosen.runtime_dir), bind.target});
-      if (std::filesystem::exists(binds.back().source)) continue;
-      language.installed = false;
-      language.status.reason = "not installed: " + binds.back().source + " is missing";
-    }
     for (const languages::Requirement& needed : manifest.requirements) {
       const std::string path = Absolute(needed.path, chosen.runtime_dir);
       if (!language.installed || std::filesystem::exists(path)) continue;
@@ -96,6 +90,12 @@ Result<std::unique_ptr<ProcessDriver>> ProcessDriver::Start(ProcessDriverOptions
       language.status.reason =
           "not installed: " +
           (needed.package.empty() ? path + " is missing" : "apt-get install " + needed.package);
+    }
+    for (const languages::Bind& bind : manifest.binds) {
+      binds.push_back({Absolute(bind.source, chosen.runtime_dir), bind.target});
+      if (!language.installed || std::filesystem::exists(binds.back().source)) continue;
+      language.installed = false;
+      language.status.reason = "not installed: " + binds.back().source + " is missing";
     }
     if (!language.installed) {
       language.manifest = std::move(manifest);

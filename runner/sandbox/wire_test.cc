@@ -130,6 +130,7 @@ ChildJob SomeJob() {
   job.args = {"", "a b"};
   job.command = {"/bin/sh", "-c"};
   job.env = {{"A", "1"}, {"B", ""}};
+  job.artefacts = {"/tmp/main", "/tmp/more/"};
   return job;
 }
 
@@ -142,7 +143,7 @@ std::string Body(const ChildJob& job, const std::vector<JobFile>& files) {
 }
 
 TEST(JobWireTest, WhatIsEncodedIsDecoded) {
-  const std::string body = Body(SomeJob(), {{"a/b", "content"}, {"empty", ""}});
+  const std::string body = Body(SomeJob(), {{"a/b", "content"}, {"empty", "", true}});
   ChildJob job;
   std::vector<JobFile> files;
   ASSERT_TRUE(DecodeJob(body, &job, &files));
@@ -155,6 +156,9 @@ TEST(JobWireTest, WhatIsEncodedIsDecoded) {
   ASSERT_EQ(files.size(), 2U);
   EXPECT_EQ(files[0].path, "a/b");
   EXPECT_EQ(files[0].content, "content");
+  EXPECT_FALSE(files[0].executable);
+  EXPECT_TRUE(files[1].executable);
+  EXPECT_EQ(job.artefacts, SomeJob().artefacts);
 }
 
 TEST(JobWireTest, EveryTruncationAndAnythingBehindIsRefused) {
@@ -171,7 +175,7 @@ TEST(JobWireTest, EveryTruncationAndAnythingBehindIsRefused) {
 
 TEST(JobWireTest, UnknownEntriesAreRefused) {
   std::string body = Body(SomeJob(), {});
-  body[0] = 3;
+  body[0] = 4;
   ChildJob job;
   std::vector<JobFile> files;
   EXPECT_FALSE(DecodeJob(body, &job, &files));
