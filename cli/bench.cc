@@ -68,7 +68,7 @@ class BenchCommand final : public Command {
     options.pool_size = 4;
     auto opened = OpenLocalEngine(options);
     if (!opened) return Complain(kExitFailure, opened.error().message);
-    sandbox::ProcessDriver& driver = **opened;
+    sandbox::CompilingDriver& driver = **opened;
 
     std::vector<Row> rows;
     for (const auto& language : driver.Languages()) {
@@ -96,7 +96,7 @@ class BenchCommand final : public Command {
     return found == kCode.end() ? "" : found->second;
   }
 
-  Row Measure(sandbox::ProcessDriver& driver, const sandbox::LanguageStatus& language,
+  Row Measure(sandbox::CompilingDriver& driver, const sandbox::LanguageStatus& language,
               bool pooled) {
     Row row{.language = language.id, .mode = pooled ? "pooled" : "unpooled"};
     schema::Source source;
@@ -139,7 +139,7 @@ class BenchCommand final : public Command {
   }
 
   // Until a fork is ready again, or it is clear that none will be.
-  static void WaitForPool(const sandbox::ProcessDriver& driver) {
+  static void WaitForPool(const sandbox::CompilingDriver& driver) {
     for (int i = 0; i < 200 && driver.Stats().pool_ready < 1; ++i) {
       std::this_thread::sleep_for(milliseconds(1));
     }

@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "cli/privileges.h"
+#include "runner/sandbox/transpiler.h"
 
 namespace forkbox::cli {
 
@@ -41,7 +42,7 @@ Result<Installation> FindInstallation() {
 
 }  // namespace
 
-Result<std::unique_ptr<sandbox::ProcessDriver>> StartEngine(const EngineOptions& options) {
+Result<std::unique_ptr<sandbox::CompilingDriver>> StartEngine(const EngineOptions& options) {
   auto installation = FindInstallation();
   if (!installation) return Fail(installation.error());
   ::signal(SIGPIPE, SIG_IGN);
@@ -51,14 +52,22 @@ Result<std::unique_ptr<sandbox::ProcessDriver>> StartEngine(const EngineOptions&
   driver.pool_size = options.pool_size;
   driver.max_sandboxes = options.max_sandboxes;
   driver.log = options.log;
-  return sandbox::ProcessDriver::Start(std::move(driver));
+  auto process = sandbox::ProcessDriver::Start(std::move(driver));
+  if (!process) return Fail(process.error());
+  auto compiling = std::make_unique<sandbox::CompilingDriver>(
+      std::move(*process), sandbox::CompilingDriverOptions{
+                               .cache_bytes = options.artefact_cache_bytes, .log = options.log});
+  compiling->SetCompiler("typescript",
+                         std::make_unique<sandbox::Transpiler>(
+                             compiling->process(), sandbox::TranspilerOptions{.log = options.log}));
+  return compiling;
 }
 
-Result<void> OpenEngine(sandbox::ProcessDriver& driver) {
+Result<void> OpenEngine(sandbox::CompilingDriver& driver) {
   return driver.Open(std::chrono::steady_clock::now() + std::chrono::seconds(60));
 }
 
-Result<std::unique_ptr<sandbox::ProcessDriver>> OpenLocalEngine(const EngineOptions& options) {
+Result<std::unique_ptr<sandbox::CompilingDriver>> OpenLocalEngine(const EngineOptions& options) {
   std::optional<FileOwner> user;
   if (IsRoot()) {
     auto made = EnsureServiceUser();

@@ -51,7 +51,7 @@ struct ServerProcess::Parts {
   SystemClock clock;
   std::optional<DataDir> data_dir;
   std::unique_ptr<api::Authenticator> authenticator;
-  std::unique_ptr<sandbox::ProcessDriver> driver;
+  std::unique_ptr<sandbox::CompilingDriver> driver;
   std::unique_ptr<store::Store> store;
   api::Metrics metrics;
   std::unique_ptr<queue::Broker> broker;
