@@ -127,6 +127,7 @@ class ExecutionService::Core : public std::enable_shared_from_this<Core> {
     bool durable = false;
     bool insert_over = false;
     std::optional<Outcome> finish_as;  // to be written into the row as soon as it is there
+    bool withdraw = false;             // and so that nothing of it counts
     SteadyTime look_at;
     SteadyTime give_up_at;
   };
@@ -187,9 +188,10 @@ class ExecutionService::Core : public std::enable_shared_from_this<Core> {
   void Settle(const WaitPtr& wait, Result<Outcome> result);
   void Answer(const Wait& wait, const OnAnswer& on_answer, Result<Outcome> result,
               const store::Acceptance& account);
-  // Makes the row terminal, now or as soon as it exists.
-  void FinishRow(const WaitPtr& wait, Outcome outcome);
-  void WriteFinish(const ExecutionId& id, Outcome outcome, const Log& log);
+  // Makes the row terminal, now or as soon as it exists. `withdraw`: it was refused after all, so
+  // it uses up no quota and its idempotency key is free again.
+  void FinishRow(const WaitPtr& wait, Outcome outcome, bool withdraw);
+  void WriteFinish(const ExecutionId& id, Outcome outcome, bool withdraw, const Log& log);
 
   void KeepHouse(const std::stop_token& stop);
   void Look(const WaitPtr& wait);
@@ -639,6 +641,7 @@ void ExecutionService::Core::OnWritten(const WaitPtr& wait,
   if (!visit) return;
   const bool durable = written && written->verdict == store::AcceptVerdict::kAccepted;
   std::optional<Outcome> finish_as;
+  bool withdraw = false;
   std::optional<Outcome> outcome;
   {
     const std::lock_guard lock(mutex_);
@@ -646,6 +649,7 @@ void ExecutionService::Core::OnWritten(const WaitPtr& wait,
     wait->durable = durable;
     if (written) wait->acceptance = *written;
     finish_as = std::exchange(wait->finish_as, std::nullopt);
+    withdraw = wait->withdraw;
     outcome = std::exchange(wait->outcome, std::nullopt);
   }
   if (!durable) {
@@ -654,7 +658,7 @@ void ExecutionService::Core::OnWritten(const WaitPtr& wait,
     if (written) return Settle(wait, RefusedBy(*written, wait->terms));
     return Settle(wait, Fail(written.error()));
   }
-  if (finish_as) WriteFinish(wait->id, *std::move(finish_as), wait->log);
+  if (finish_as) WriteFinish(wait->id, *std::move(finish_as), withdraw, wait->log);
   if (outcome) Settle(wait, *std::move(outcome));
 }
 
@@ -674,7 +678,8 @@ void ExecutionService::Core::OnReply(const WaitPtr& wait, Outcome outcome) {
 void ExecutionService::Core::OnPublishRefused(const WaitPtr& wait, Error error) {
   const Visit visit(*this);
   if (!visit) return;
-  FinishRow(wait, Ended(schema::Reason::kCancelled, "refused by the queue: " + error.message));
+  FinishRow(wait, Ended(schema::Reason::kCancelled, "refused by the queue: " + error.message),
+            /*withdraw=*/true);
   Settle(wait, Fail(std::move(error)));
 }
 
@@ -694,7 +699,7 @@ void ExecutionService::Core::Cancel(const ExecutionId& id) {
     wait->log.Warn("execution.cancel_failed", {{"error", sent.error().message}});
   }
   Outcome cancelled = Ended(schema::Reason::kCancelled, "nobody waits for it");
-  FinishRow(wait, cancelled);
+  FinishRow(wait, cancelled, /*withdraw=*/false);
   Settle(wait, std::move(cancelled));
 }
 
@@ -748,23 +753,30 @@ void ExecutionService::Core::Answer(const Wait& wait, const OnAnswer& on_answer,
   on_answer(std::move(result), account);
 }
 
-void ExecutionService::Core::FinishRow(const WaitPtr& wait, Outcome outcome) {
+void ExecutionService::Core::FinishRow(const WaitPtr& wait, Outcome outcome, bool withdraw) {
   {
     const std::lock_guard lock(mutex_);
     if (!wait->insert_over) {
       wait->finish_as = std::move(outcome);
+      wait->withdraw = withdraw;
       return;
     }
     if (!wait->durable) return;  // there is no row
   }
-  WriteFinish(wait->id, std::move(outcome), wait->log);
+  WriteFinish(wait->id, std::move(outcome), withdraw, wait->log);
 }
 
-void ExecutionService::Core::WriteFinish(const ExecutionId& id, Outcome outcome, const Log& log) {
-  store_.FinishAsync(id, std::move(outcome), clock_.UnixMillis(), [log](Result<bool> finished) {
+void ExecutionService::Core::WriteFinish(const ExecutionId& id, Outcome outcome, bool withdraw,
+                                         const Log& log) {
+  const auto done = [log](const Result<bool>& finished) {
     // The row then stays as it is and is run again by a sweep: wasteful, not wrong.
     if (!finished) log.Warn("execution.finish_failed", {{"error", finished.error().message}});
-  });
+  };
+  if (withdraw) {
+    store_.WithdrawAsync(id, std::move(outcome), clock_.UnixMillis(), done);
+  } else {
+    store_.FinishAsync(id, std::move(outcome), clock_.UnixMillis(), done);
+  }
 }
 
 void ExecutionService::Core::KeepHouse(const std::stop_token& stop) {
@@ -815,7 +827,8 @@ void ExecutionService::Core::Look(const WaitPtr& wait) {
   }
   if (clock_.Now() < wait->give_up_at) return;
   (void)broker_.Cancel(wait->id);
-  FinishRow(wait, Ended(schema::Reason::kCancelled, "nobody waits that long"));
+  FinishRow(wait, Ended(schema::Reason::kCancelled, "nobody waits that long"),
+            /*withdraw=*/false);
   Settle(wait, Fail(ErrorCode::kDeadlineExceeded, "the execution did not end in time"));
 }
 

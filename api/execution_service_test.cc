@@ -507,5 +507,130 @@ TEST_F(ExecutionServiceTest, EveryoneGetsExactlyOneAnswerWhateverHappens) {
   EXPECT_EQ(answers, kThreads * kJobs);
 }
 
+// ---- under the terms of an account
+// ---------------------------------------------------------------
+
+class TermsTest : public ExecutionServiceTest {
+ protected:
+  struct Answer {
+    Result<schema::Outcome> outcome;
+    store::Acceptance account;
+  };
+  static schema::Execution KeyedJob() {
+    schema::Execution execution = Job("print(2)");
+    execution.owner = schema::OwnerId("owner");
+    execution.key_id = schema::KeyId("key");
+    return execution;
+  }
+  Answer Submitted(schema::Execution execution) {
+    auto promise = std::make_shared<std::promise<Answer>>();
+    service_->Submit(std::move(execution), terms_,
+                     [promise](Result<schema::Outcome> outcome, const store::Acceptance& account) {
+                       promise->set_value({std::move(outcome), account});
+                     });
+    return promise->get_future().get();
+  }
+  void RunEverything() {
+    broker_.set_runner([](FakeBroker& broker, const queue::Message& message) {
+      broker.SendReply({message.id, message.execution->reply_to, Printed("2")});
+    });
+  }
+  static store::Acceptance Refusal(store::AcceptVerdict verdict) {
+    store::Acceptance refusal;
+    refusal.verdict = verdict;
+    return refusal;
+  }
+
+  store::AcceptTerms terms_{
+      .per_minute = 100, .concurrency = 20, .monthly_quota = 0, .request_digest = ""};
+};
+
+TEST_F(TermsTest, AStrangerIsAskedAboutBeforeAnythingRuns) {
+  RunEverything();
+  store_.set_refusal(Refusal(store::AcceptVerdict::kRateLimited));
+  const Answer refused = Submitted(KeyedJob());
+  ASSERT_FALSE(refused.outcome);
+  EXPECT_EQ(refused.outcome.error().code, ErrorCode::kQueueFull);
+  EXPECT_EQ(refused.account.verdict, store::AcceptVerdict::kRateLimited);
+  EXPECT_TRUE(broker_.published().empty());
+  EXPECT_EQ(service_->waiting(), 0U);
+
+  store_.set_refusal(std::nullopt);
+  const Answer ran = Submitted(KeyedJob());
+  ASSERT_TRUE(ran.outcome) << ran.outcome.error().message;
+  EXPECT_EQ(ran.outcome->stdout_text, "2");
+}
+
+TEST_F(TermsTest, OneWithPlentyOfRoomRunsAtOnceAndIsStoppedIfTheStoreRefuses) {
+  RunEverything();
+  ASSERT_TRUE(Submitted(KeyedJob()).outcome);  // from now on he is known
+  store_.set_refusal(Refusal(store::AcceptVerdict::kQuotaSpent));
+  const Answer refused = Submitted(KeyedJob());
+  ASSERT_FALSE(refused.outcome) << "whatever the program printed";
+  EXPECT_EQ(refused.account.verdict, store::AcceptVerdict::kQuotaSpent);
+  EXPECT_EQ(broker_.published().size(), 2U);
+  EXPECT_EQ(broker_.cancelled().size(), 1U);
+}
+
+TEST_F(TermsTest, TooManyAtOnceIsAskedAgainBeforeItIsBelieved) {
+  RunEverything();
+  store_.set_refusal(Refusal(store::AcceptVerdict::kTooManyAtOnce));
+  auto promise = std::make_shared<std::promise<bool>>();
+  service_->Submit(KeyedJob(), terms_,
+                   [promise](const Result<schema::Outcome>& outcome, const store::Acceptance&) {
+                     promise->set_value(outcome.has_value());
+                   });
+  store_.set_refusal(std::nullopt);  // what was finishing has finished
+  EXPECT_TRUE(promise->get_future().get());
+
+  store_.set_refusal(Refusal(store::AcceptVerdict::kTooManyAtOnce));
+  schema::Execution careful = KeyedJob();
+  careful.idempotency_key = "k";
+  EXPECT_EQ(Submitted(careful).account.verdict, store::AcceptVerdict::kTooManyAtOnce);
+}
+
+TEST_F(TermsTest, TheNamelessOwnerIsNotAskedAbout) {
+  RunEverything();
+  store_.set_refusal(Refusal(store::AcceptVerdict::kRateLimited));
+  terms_ = {};
+  EXPECT_TRUE(Submitted(Job("print(2)")).outcome);
+}
+
+TEST_F(TermsTest, ARowThatTheQueueRefusedIsTakenBack) {
+  broker_.set_refusal(Error{ErrorCode::kQueueFull, "full"});
+  schema::Execution execution = KeyedJob();
+  execution.idempotency_key = "k";
+  EXPECT_FALSE(Submitted(execution).outcome);
+  EXPECT_EQ(store_.withdrawn(), 1U) << "or a second try would get the first one's failure";
+}
+
+TEST_F(TermsTest, WhatSomebodyElseSubmittedCanBeAwaited) {
+  const schema::ExecutionId id(NewUuidV7());
+  schema::Execution execution = KeyedJob();
+  execution.id = id;
+  ASSERT_TRUE(store_.Insert(execution));
+  std::promise<Result<store::ExecutionRecord>> promise;
+  service_->Await(
+      id, execution.owner, seconds(60), [] { return true; },
+      [&](Result<store::ExecutionRecord> record) { promise.set_value(std::move(record)); });
+  std::this_thread::sleep_for(milliseconds(30));
+  ASSERT_TRUE(store_.Finish(id, Printed("there"), 1));
+  const auto record = promise.get_future().get();
+  ASSERT_TRUE(record);
+  EXPECT_EQ(record->outcome->stdout_text, "there");
+
+  const auto at_once = [&](const schema::ExecutionId& wanted, bool still) {
+    std::promise<Result<store::ExecutionRecord>> answer;
+    service_->Await(
+        wanted, execution.owner, seconds(60), [still] { return still; },
+        [&](Result<store::ExecutionRecord> known) { answer.set_value(std::move(known)); });
+    return answer.get_future().get();
+  };
+  EXPECT_EQ(at_once(schema::ExecutionId("none"), true).error().code, ErrorCode::kNotFound);
+  execution.id = schema::ExecutionId(NewUuidV7());
+  ASSERT_TRUE(store_.Insert(execution));
+  EXPECT_FALSE(at_once(execution.id, false)->outcome) << "nobody wants to know any more";
+}
+
 }  // namespace
 }  // namespace forkbox::api

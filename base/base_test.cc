@@ -95,6 +95,22 @@ TEST(LogTest, LinesBelowTheLevelAreNotWritten) {
   Log::Null().Error("goes.nowhere");
 }
 
+TEST(Rfc3339Test, IsReadAsStrictlyAsItIsWritten) {
+  EXPECT_EQ(ParseRfc3339("1970-01-01T00:00:00Z"), 0);
+  EXPECT_EQ(ParseRfc3339("2023-11-14T22:13:20.007Z"), 1'700'000'000'007);
+  EXPECT_EQ(ParseRfc3339("2023-11-14T22:13:20.0079999Z"), 1'700'000'000'007);
+  EXPECT_EQ(ParseRfc3339("2023-11-15T00:13:20+02:00"), 1'700'000'000'000);
+  EXPECT_EQ(ParseRfc3339("2023-11-14t22:13:20.5z"), 1'700'000'000'500);
+  EXPECT_EQ(ParseRfc3339("2016-12-31T23:59:60Z"), 1'483'228'799'000);
+  for (const char* text :
+       {"", "now", "2023-11-14", "2023-11-14T22:13:20", "2023-11-14 22:13:20Z",
+        "2023-02-29T00:00:00Z", "2023-13-01T00:00:00Z", "2023-11-14T24:00:00Z",
+        "2023-11-14T22:60:00Z", "2023-11-14T22:13:20.Z", "2023-11-14T22:13:20+2:00",
+        "2023-11-14T22:13:20Z ", "1969-12-31T23:59:59Z", "23-11-14T22:13:20Z"}) {
+    EXPECT_EQ(ParseRfc3339(text), std::nullopt) << text;
+  }
+}
+
 TEST(Rfc3339Test, IsUtcToTheMillisecond) {
   EXPECT_EQ(Rfc3339Millis(0), "1970-01-01T00:00:00.000Z");
   EXPECT_EQ(Rfc3339Millis(1'700'000'000'007), "2023-11-14T22:13:20.007Z");

@@ -30,7 +30,7 @@ std::string Read(const std::string& path) {
 }
 
 // What the command printed; it must end well.
-std::string Run(const std::string& command) {
+std::string Output(const std::string& command) {
   std::string printed;
   FILE* const pipe = ::popen(command.c_str(), "r");
   if (pipe == nullptr) return printed;
@@ -63,7 +63,7 @@ TEST(Exec0ExamplesTest, TheSpecificationsExamplesRunUnchangedButForTheHost) {
     const std::string path = (directory.path() / example.file).string();
     std::ofstream(path) << text << example.epilogue;
 
-    const std::string printed = Run(std::string(example.program) + " " + path + " 2>/dev/null");
+    const std::string printed = Output(std::string(example.program) + " " + path + " 2>/dev/null");
     const json result = json::parse(printed, nullptr, false);
     ASSERT_TRUE(result.is_object()) << example.file << ": " << printed;
     EXPECT_EQ(result["status"], "completed") << printed;
