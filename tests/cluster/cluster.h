@@ -42,6 +42,7 @@ class Cluster {
   // The store, as another process of ours sees it.
   store::Store& store();
 
+  [[nodiscard]] const std::string& database_url() const { return database_url_; }
   [[nodiscard]] const TemporaryDirectory& directory() const { return directory_; }
 
  private:
