@@ -22,6 +22,8 @@ constexpr milliseconds kTickOfLaggards{20};
 constexpr std::chrono::seconds kRenewWatch{5};
 // A run that says nothing for so long does not keep another from being heard.
 constexpr std::chrono::seconds kSilentRun{5};
+// What is asked for again may be on its way.
+constexpr milliseconds kGapPause{50};
 // One that has not said by then that it compiles, runs.
 constexpr milliseconds kStateComesFirst{50};
 
@@ -59,6 +61,7 @@ struct EventHub::Entry {
   bool looking = false;
   bool look_again = false;
   bool lags = false;  // somebody does
+  bool gap = false;   // something was lost on the way
 };
 
 EventHub::EventHub(Options options, ExecutionService& service, queue::Broker& broker, Log log)
@@ -251,10 +254,14 @@ void EventHub::OnProgress(const EntryPtr& entry, queue::Progress progress) {
     }
     entry->caught_up = progress.caught_up && !gap;
     Pump(*entry, &leaving);
-    if (gap) entry->asked_at = now;
+    entry->gap |= gap;
   }
   Settle(std::move(leaving));
-  if (gap) Ask(*entry, /*stop=*/false);
+  if (gap) {  // not from here: in one process the answer would come from within the run that calls
+    const std::lock_guard lock(mutex_);
+    hurry_ = true;
+    wake_.notify_all();
+  }
   if (progress.finished) Look(entry);
 }
 
@@ -369,8 +376,9 @@ void EventHub::KeepTime(const std::stop_token& stop) {
     if (live_.empty() && ended_.empty()) {
       wake_.wait(lock, stop, [this] { return !live_.empty() || !ended_.empty(); });
     } else {
-      wake_.wait_for(lock, stop, lags ? kTickOfLaggards : kTick, [] { return false; });
+      wake_.wait_for(lock, stop, lags ? kTickOfLaggards : kTick, [this] { return hurry_; });
     }
+    hurry_ = false;
     std::vector<EntryPtr> entries(ended_.begin(), ended_.end());
     for (const auto& [id, entry] : live_) entries.push_back(entry);
     lock.unlock();
@@ -397,9 +405,11 @@ void EventHub::Tick(const EntryPtr& entry, bool* lags) {
     *lags |= entry->lags;
     empty = entry->clients.empty();
     if (entry->ended == nullptr && !empty) {
-      ask = now >= entry->asked_at + kRenewWatch ||
+      ask = (entry->gap && now >= entry->asked_at + kGapPause) ||
+            now >= entry->asked_at + kRenewWatch ||
             now >= std::max(entry->asked_at, entry->heard_at) + options_.ask_again;
       if (ask) entry->asked_at = now;
+      if (ask) entry->gap = false;
       look = now >= entry->look_at && !entry->looking;
     }
   }

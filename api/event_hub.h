@@ -109,6 +109,7 @@ class EventHub {
   std::unordered_map<schema::OwnerId, std::size_t> streams_of_;  // no zeros
   std::size_t text_bytes_ = 0;
   bool closed_ = false;
+  bool hurry_ = false;  // the timekeeper has something to do
 
   std::shared_ptr<void> cancels_;
   std::jthread timekeeper_;  // last: it uses all of the above

@@ -324,6 +324,102 @@ TEST_P(BrokerContract, AnEndedSubscriptionNeverRunsAgain) {
   canceller.join();
 }
 
+TEST_P(BrokerContract, AWatchReachesWhoRunsAndProgressWhoWatches) {
+  std::promise<Watch> asked;
+  const auto token = broker().OnWatch([&](const Watch& watch) { asked.set_value(watch); });
+  ASSERT_TRUE(broker()
+                  .SendWatch({.id = ExecutionId("a"),
+                              .to = broker().ReplyAddress(),
+                              .run = "run",
+                              .stdout_from = 7,
+                              .stderr_from = 1ULL << 33})
+                  .has_value());
+  const Watch watch = asked.get_future().get();
+  EXPECT_EQ(watch.id, ExecutionId("a"));
+  EXPECT_EQ(watch.to, broker().ReplyAddress());
+  EXPECT_EQ(watch.run, "run");
+  EXPECT_EQ(watch.stdout_from, 7U);
+  EXPECT_EQ(watch.stderr_from, 1ULL << 33);
+  EXPECT_FALSE(watch.stop);
+
+  std::mutex mutex;
+  std::vector<Progress> heard;
+  broker().ExpectProgress(ExecutionId("a"), [&](Progress progress) {
+    const std::lock_guard lock(mutex);
+    heard.push_back(std::move(progress));
+  });
+  constexpr std::size_t kMessages = 300;
+  for (std::size_t i = 0; i < kMessages; ++i) {
+    broker().SendProgress({.id = ExecutionId("a"),
+                           .to = watch.to,
+                           .run = "run",
+                           .state = "running",
+                           .pieces = {{.is_stderr = i % 2 == 1, .at = i, .text = "\"\n\u20ac"}},
+                           .caught_up = i % 3 == 0,
+                           .finished = i + 1 == kMessages});
+  }
+  EXPECT_TRUE(Eventually([&] {
+    const std::lock_guard lock(mutex);
+    return heard.size() == kMessages;
+  }));
+  const std::lock_guard lock(mutex);
+  for (std::size_t i = 0; i < heard.size(); ++i) {  // in the order in which they were sent
+    ASSERT_EQ(heard[i].pieces.size(), 1U);
+    EXPECT_EQ(heard[i].pieces[0].at, i);
+    EXPECT_EQ(heard[i].pieces[0].is_stderr, i % 2 == 1);
+    EXPECT_EQ(heard[i].pieces[0].text, "\"\n\u20ac");
+    EXPECT_EQ(heard[i].caught_up, i % 3 == 0);
+    EXPECT_EQ(heard[i].finished, i + 1 == kMessages);
+    EXPECT_EQ(heard[i].run, "run");
+    EXPECT_EQ(heard[i].state, "running");
+  }
+  broker().ForgetProgress(ExecutionId("a"));
+}
+
+// Neither waits for the other: progress that nobody fetches, or that floods, delays no reply.
+TEST_P(BrokerContract, AFloodOfProgressLetsRepliesAndMessagesThrough) {
+  broker().ExpectProgress(ExecutionId("flood"), [](const Progress&) {});
+  const std::string text(8'000, 'x');
+  for (int i = 0; i < 1'000; ++i) {
+    broker().SendProgress({.id = ExecutionId("flood"),
+                           .to = broker().ReplyAddress(),
+                           .run = "run",
+                           .state = "",
+                           .pieces = {{.is_stderr = false, .at = 0, .text = text}}});
+  }
+  std::promise<void> replied;
+  broker().Expect(ExecutionId("a"), [&](const Reply&) { replied.set_value(); });
+  broker().SendReply({.id = ExecutionId("a"), .to = broker().ReplyAddress(), .outcome = {}});
+  ASSERT_TRUE(broker().Publish(NewMessage("m")).has_value());
+  EXPECT_EQ(TakeNext(broker(), Soon()), "m");
+  replied.get_future().get();
+  broker().ForgetProgress(ExecutionId("flood"));
+}
+
+TEST_P(BrokerContract, ProgressThatNobodyExpectsIsDropped) {
+  std::atomic<int> heard = 0;
+  broker().ExpectProgress(ExecutionId("a"), [&](const Progress&) { ++heard; });
+  broker().ForgetProgress(ExecutionId("a"));
+  const Progress progress{.id = ExecutionId("a"),
+                          .to = broker().ReplyAddress(),
+                          .run = "run",
+                          .state = "",
+                          .pieces = {}};
+  broker().SendProgress(progress);
+  Progress elsewhere = progress;
+  elsewhere.to = "nowhere";
+  broker().SendProgress(elsewhere);
+  // What is sent after it has arrived by now, and so would that.
+  std::promise<void> last;
+  broker().ExpectProgress(ExecutionId("b"), [&](const Progress&) { last.set_value(); });
+  Progress next = progress;
+  next.id = ExecutionId("b");
+  broker().SendProgress(next);
+  last.get_future().get();
+  broker().ForgetProgress(ExecutionId("b"));
+  EXPECT_EQ(heard, 0);
+}
+
 TEST_P(BrokerContract, CloseWakesEveryoneAndRefusesMore) {
   ASSERT_TRUE(broker().Publish(NewMessage("a")).has_value());
   auto lease = broker().Next(Soon(), false);
