@@ -234,7 +234,7 @@ bool ExecutionService::Core::Asks(const schema::Execution& execution,
 ExecutionId ExecutionService::Core::Submit(schema::Execution execution, store::AcceptTerms terms,
                                            OnAnswer on_answer) {
   if (execution.id.empty()) execution.id = ExecutionId(NewUuidV7());
-  execution.created_unix_ms = clock_.UnixMillis();
+  if (execution.created_unix_ms == 0) execution.created_unix_ms = clock_.UnixMillis();
   const ExecutionId id = execution.id;
   const Visit visit(*this);
   if (!visit) {
@@ -436,7 +436,7 @@ struct ExecutionService::Core::Admission {
 ExecutionId ExecutionService::Core::Enqueue(schema::Execution execution, store::AcceptTerms terms,
                                             std::uint64_t max_waiting, OnTaken on_taken) {
   if (execution.id.empty()) execution.id = ExecutionId(NewUuidV7());
-  execution.created_unix_ms = clock_.UnixMillis();
+  if (execution.created_unix_ms == 0) execution.created_unix_ms = clock_.UnixMillis();
   const ExecutionId id = execution.id;
   // Shared by the callbacks of store and broker, one after the other.
   const auto admission = std::make_shared<Admission>(*this, std::move(execution), std::move(terms),

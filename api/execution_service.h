@@ -72,7 +72,7 @@ class ExecutionService {
   ExecutionService(const ExecutionService&) = delete;
   ExecutionService& operator=(const ExecutionService&) = delete;
 
-  // For Delivery::kWait. An empty id becomes a new UUIDv7, the time of creation is now. An
+  // For Delivery::kWait. An empty id becomes a new UUIDv7, no time of creation is now. An
   // execution with no time at all (wall limit 0) has timed out before anything is done with it.
   schema::ExecutionId Submit(schema::Execution execution, OnDone on_done);
 
