@@ -57,6 +57,7 @@ Row EngineRow(std::string name, std::string yardstick, sandbox::CompilingDriver*
 int Main(int argc, char** argv) {
   ::signal(SIGPIPE, SIG_IGN);
   const std::size_t scale = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 40;
+  const std::string only = argc > 2 ? argv[2] : "";  // rows with this in their name, and no cluster
   const std::size_t rounds = 5;
   auto started = sandbox::ProcessDriver::Start({.forkserver_path = FORKBOX_FORKSERVER,
                                                 .runtime_dir = FORKBOX_RUNTIME,
@@ -145,8 +146,11 @@ int Main(int argc, char** argv) {
   AddTypescriptRows(rows, driver, folder.path(), port, embedded, scale);
   AddGoRows(rows, driver, folder.path(), port, embedded, scale);
 
-  std::unique_ptr<ClusterBench> cluster = ClusterBench::Start(folder.path());
-  if (cluster != nullptr) {
+  std::unique_ptr<ClusterBench> cluster;
+  if (only.empty()) cluster = ClusterBench::Start(folder.path());
+  if (!only.empty()) {
+    std::erase_if(rows, [&](const Row& row) { return row.name.find(only) == row.name.npos; });
+  } else if (cluster != nullptr) {
     cluster->AddRows(rows, bare, bare + ", 2 at once", scale);
   } else {
     std::printf("no RabbitMQ or PostgreSQL here: their rows are left out\n\n");

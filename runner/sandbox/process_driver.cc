@@ -3,6 +3,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -169,15 +170,12 @@ ProcessDriver::~ProcessDriver() {
 
 Result<void> ProcessDriver::Open(Deadline deadline) {
   if (auto connected = client_->Connect(deadline); !connected) return connected;
-  for (Language& language : languages_) {
-    if (language.installed && language.manifest.runs_as.empty()) Examine(&language);
-  }
+  ExamineAll(/*that_run_as_another=*/false);
   // These take over what the others have turned out to be.
   for (Language& language : languages_) {
-    if (language.manifest.runs_as.empty()) continue;
-    RunAsTheOther(&language);
-    if (language.installed) Examine(&language);
+    if (!language.manifest.runs_as.empty()) RunAsTheOther(&language);
   }
+  ExamineAll(/*that_run_as_another=*/true);
   const bool any = std::any_of(languages_.begin(), languages_.end(),
                                [](const Language& language) { return language.status.ready; });
   if (!any) {
@@ -200,6 +198,24 @@ void ProcessDriver::FallBackToCold(Language* language, const std::string& reason
   for (std::string& word : language->plan.command) {
     if (word == "{file}") word = language->manifest.file_name;
   }
+}
+
+// A few at a time: a dozen runtimes started one after the other are most of our own start.
+void ProcessDriver::ExamineAll(bool that_run_as_another) {
+  std::atomic<std::size_t> next{0};
+  const auto examine_some = [&] {
+    for (std::size_t i = next++; i < languages_.size(); i = next++) {
+      Language& language = languages_[i];
+      const bool runs_as_another = !language.manifest.runs_as.empty();
+      if (language.installed && runs_as_another == that_run_as_another) Examine(&language);
+    }
+  };
+  std::vector<std::jthread> helpers;
+  // Not so many that they would take each other's sandboxes.
+  const std::size_t most = std::min<std::size_t>(4, options_.max_sandboxes / 16);
+  const std::size_t cores = std::thread::hardware_concurrency();
+  for (std::size_t i = 1; i < std::min(most, cores); ++i) helpers.emplace_back(examine_some);
+  examine_some();
 }
 
 // Says the truth about one language by running its version command and its smoke program.

@@ -96,6 +96,7 @@ class ProcessDriver final : public Driver {
   explicit ProcessDriver(ProcessDriverOptions options) : options_(std::move(options)) {}
   static PoolKey KeyOf(std::size_t template_index, const schema::Limits& limits);
   void FallBackToCold(Language* language, const std::string& reason);
+  void ExamineAll(bool that_run_as_another);
   void Examine(Language* language);
   void RunAsTheOther(Language* language);
   Result<ReadyFork> Take(std::size_t template_index, const schema::Limits& limits);
