@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "schema/json.h"
 #include "store/acceptance_sql.h"
 #include "store/audit_sql.h"
 #include "store/delivery_sql.h"
@@ -94,6 +95,41 @@ TEST(PostgresMigrateTest, RefusesALaterSchema) {
   Query(url, "INSERT INTO schema_migrations VALUES (999, 0)");
   EXPECT_THAT(OpenError(url).message, HasSubstr("schema version 999, this program knows"));
   EXPECT_THAT(OpenError(url).message, HasSubstr("database 127.0.0.1:"));
+}
+
+// Rows of the version before lists are in them, whatever their requests hold.
+TEST(PostgresMigrateTest, RowsOfTheSecondVersionAreListed) {
+  const std::string url = Server().NewDatabase();
+  const schema::Execution done = NewExecution(std::string("a\0\"language\":\"go\"", 18), 7'000);
+  const schema::Execution waiting = NewExecution("b", 8'000);
+  {
+    auto database = PostgresDatabase::Open(url);
+    auto connection = (*database)->Connect(Access::kWrite);
+    ASSERT_TRUE(Migrate(**connection, Migrations().first(2), 1).has_value());
+    const auto insert = [&](const schema::Execution& execution, std::string_view state,
+                            Param finished, Param outcome) {
+      const Result<Rows> inserted =
+          (*connection)
+              ->Execute(
+                  "INSERT INTO executions (id, owner, state, attempts, runner, "
+                  "claim_expires_unix_ms,"
+                  " created_unix_ms, finished_unix_ms, request, outcome)"
+                  " VALUES ($1, $2, $3, 0, '', 0, $4, $5, $6, $7)",
+                  {execution.id.str(), execution.owner.str(), state, execution.created_unix_ms,
+                   finished, schema::DumpJson(schema::ToJson(execution)), outcome});
+      ASSERT_TRUE(inserted.has_value()) << inserted.error().message;
+    };
+    insert(waiting, "queued", std::monostate(), std::monostate());
+    insert(done, "completed", std::int64_t{9'000},
+           schema::DumpJson(schema::ToJson(CompletedWith(""))));
+  }
+  const std::unique_ptr<Store> store = Open(url);
+  const HistoryQuery of_python = {.owner = done.owner, .language = "python"};
+  const auto listed = store->executions().ListHistory(of_python);
+  ASSERT_TRUE(listed.has_value()) << listed.error().message;
+  ASSERT_EQ(listed->records.size(), 2U);
+  EXPECT_EQ(listed->records[0].execution.id, waiting.id);
+  EXPECT_EQ(listed->records[1].execution.id, done.id);
 }
 
 TEST(PostgresMigrateTest, WhatIsDeadIsSweptBeforeItPilesUp) {
