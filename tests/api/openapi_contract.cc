@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cmath>
+#include <cstdint>
 #include <map>
 #include <mutex>
 #include <set>
@@ -110,6 +112,19 @@ class Draft7 {
 
   json definitions_ = json::object();
 };
+
+// 2.0 is an integer to OpenAPI's JSON Schema, and not to our validator.
+void MakeIntegers(json& value) {
+  if (value.is_structured()) {
+    for (json& child : value) MakeIntegers(child);
+  } else if (value.is_number_float()) {
+    const auto number = value.get<double>();
+    constexpr double kExact = 9007199254740992.0;
+    if (std::trunc(number) == number && std::abs(number) < kExact) {
+      value = static_cast<std::int64_t>(number);
+    }
+  }
+}
 
 std::vector<std::string_view> Segments(std::string_view path) {
   std::vector<std::string_view> segments;
@@ -287,7 +302,9 @@ std::optional<std::string> SchemaProblem(const json& schema, const json& value) 
     if (!found->second) return "its schema is no good: " + found->second.error().message;
     checker = &*found->second;
   }
-  const Result<void> fits = checker->Validate(value);
+  json counted = value;
+  MakeIntegers(counted);
+  const Result<void> fits = checker->Validate(counted);
   if (fits) return std::nullopt;
   return fits.error().message;
 }
