@@ -128,16 +128,18 @@ TEST_F(ClusterEventsTest, CancelledInEveryStateThroughAnyApi) {
   const auto second = cluster_.StartApi();
   const std::uint16_t port = PortOf(*second);
 
-  // Queued: no runner is there yet.
+  const auto runner = cluster_.StartRunner({"--slots", "1"});
+  const std::string running =
+      Queue(PortOf(*first), "import time\nprint('half', flush=True)\ntime.sleep(50)");
+  EXPECT_TRUE(Eventually([&] { return StateOf(port, running) == "running"; }));
+
+  // Queued: the only slot is taken.
   const std::string queued = Queue(PortOf(*first), "print(1)");
   Answer answer = Delete(port, queued);
   EXPECT_EQ(answer.status, 200) << answer.raw.body;
   EXPECT_EQ(answer.body["state"], "cancelled");
   EXPECT_EQ(Delete(PortOf(*first), queued).status, 409);
 
-  const auto runner = cluster_.StartRunner();
-  const std::string running =
-      Queue(PortOf(*first), "import time\nprint('half', flush=True)\ntime.sleep(50)");
   EventClient client(PortOf(*first), Path(running));
   EXPECT_EQ(client.ReadTo("stdout").stdout_text, "half\n");
   answer = Delete(port, running);
