@@ -17,7 +17,7 @@ packages="g++ cmake ninja-build ccache pkg-config curl ca-certificates
   prometheus-cpp-dev libcurl4-openssl-dev libseccomp-dev libsqlite3-dev libssl-dev libcap-dev
   librabbitmq-dev libpqxx-dev libpq-dev
   python3 python3-dev python3-numpy python3-yaml libgtest-dev libgmock-dev"
-fetches="scripts/fetch-valijson.sh scripts/fetch-node.sh scripts/fetch-scalar.sh"
+fetches="scripts/fetch-valijson.sh scripts/fetch-node.sh scripts/fetch-swc.sh scripts/fetch-scalar.sh"
 for arg in "$@"; do
   case "$arg" in
     --bench)
