@@ -4,6 +4,7 @@
 
 #include <condition_variable>
 #include <set>
+#include <thread>
 
 #include "api/auth/new_key.h"
 #include "api/auth/permission.h"
@@ -187,6 +188,43 @@ TEST_F(KeyRingTest, FloodsOfMadeUpKeysCostLittle) {
   for (int i = 0; i < 200; ++i) EXPECT_EQ(Ask(*NewStoredKey()).error(), KeyProblem::kUnknown);
   EXPECT_EQ(Ask(made_up).error(), KeyProblem::kUnknown);
   EXPECT_EQ(store_.lookups, 203) << "and not beyond the bound";
+}
+
+TEST_F(KeyRingTest, WhenTooManyAreAskedAboutTheRestIsToldToComeBack) {
+  const NewKey known = Make();
+  KeyRing::Options options = Idle();
+  Start(options);
+  ASSERT_TRUE(Ask(known.text)) << "and its account's limits are known";
+  ring_->Stop();  // nothing is asked any more, as if all places were taken
+  EXPECT_EQ(Ask(*NewStoredKey()).error(), KeyProblem::kUnavailable);
+  EXPECT_TRUE(Ask(known.text));
+  options.max_waiting_lookups = 0;
+  KeyRing full(options, file_keys_, store_, clock_, Log::Null());
+  ASSERT_TRUE(full.Start());
+  const NewKey fresh = Make();
+  bool ready = false;
+  full.Prepare(fresh.text, [&] { ready = true; });
+  EXPECT_TRUE(ready) << "at once";
+  EXPECT_EQ(full.Check(fresh.text).error(), KeyProblem::kUnavailable);
+  EXPECT_TRUE(full.Check(known.text));
+}
+
+TEST_F(KeyRingTest, ManyThreadsAskAndChangeAtTheSameTime) {
+  Start(Quick());
+  std::vector<NewKey> keys;
+  for (int i = 0; i < 20; ++i) keys.push_back(Make("account " + std::to_string(i % 3)));
+  std::vector<std::jthread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 200; ++i) {
+        const NewKey& key = keys[static_cast<std::size_t>(i * (t + 1)) % keys.size()];
+        EXPECT_TRUE(Ask(key.text));
+        EXPECT_EQ(Ask(*NewStoredKey()).error(), KeyProblem::kUnknown);
+        ring_->Update(key.key.id, [&](store::ApiKey* changed) { changed->name += 'x'; });
+      }
+    });
+  }
+  threads.clear();
 }
 
 TEST_F(KeyRingTest, WithoutTheStoreKnownKeysGoOnAndUnknownOnesAreNotCalledWrong) {
