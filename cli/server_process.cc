@@ -16,6 +16,7 @@
 #include "api/metrics.h"
 #include "api/result_document.h"
 #include "cli/data_dir.h"
+#include "cli/docs_bundle.h"
 #include "cli/engine.h"
 #include "cli/key_file_path.h"
 #include "cli/privileges.h"
@@ -61,6 +62,7 @@ struct ServerProcess::Parts {
   std::unique_ptr<runner::Presence> presence;
   std::unique_ptr<runner::Retention> retention;
   std::unique_ptr<api::ExecutionService> service;
+  std::shared_ptr<const api::DocsBundle> docs;
   std::unique_ptr<api::ApiServer> api;
   std::size_t sandboxes = 0;  // at most, at once
   std::size_t files = 0;      // descriptors we may have open
@@ -73,7 +75,7 @@ ServerProcess::~ServerProcess() = default;
 
 bool ServerProcess::Alive() const { return parts_->driver == nullptr || parts_->driver->Alive(); }
 std::uint16_t ServerProcess::port() const { return parts_->api->port(); }
-bool ServerProcess::keys() const { return parts_->authenticator->enabled(); }
+bool ServerProcess::keys() const { return parts_->api->authenticates(); }
 
 std::vector<sandbox::LanguageStatus> ServerProcess::languages() const {
   if (parts_->driver == nullptr) return {};
@@ -115,6 +117,7 @@ Result<void> ServerProcess::Start(const std::function<bool()>& stop) {
   }
   if (roles_.api) {
     if (auto loaded = LoadKeys(); !loaded) return loaded;
+    p.docs = FindDocsBundle(log_);
   }
 
   std::size_t wanted = kHouseFiles;
@@ -265,6 +268,7 @@ Result<void> ServerProcess::StartApi() {
   options.zeroboot.max_batch_items = config_.max_batch_items;
   options.nca.max_queue_length = config_.nca_max_queue_length;
   options.nca.stderr_is_error = !config_.nca_stderr_is_success;
+  options.docs = p.docs;
   api::LanguageCatalog::Provider languages;
   std::function<sandbox::DriverStats()> pool_stats;
   if (p.driver != nullptr) {
