@@ -154,15 +154,15 @@ TEST_F(KeyRingTest, WhatThisProcessChangesActsAtOnce) {
 
 TEST_F(KeyRingTest, TheFirstKeyTurnsKeysOnAndNothingTurnsThemOff) {
   const Authenticator none{{}};
-  ring_ = std::make_unique<KeyRing>(Quick(), none, store_, clock_, Log::Null());
-  ASSERT_TRUE(ring_->Start());
-  EXPECT_FALSE(ring_->enabled());
-  const auto nobody = ring_->Check("anything");
+  KeyRing ring(Quick(), none, store_, clock_, Log::Null());
+  ASSERT_TRUE(ring.Start());
+  EXPECT_FALSE(ring.enabled());
+  const auto nobody = ring.Check("anything");
   ASSERT_TRUE(nobody);
   EXPECT_EQ(nobody->owner.str(), "");
   EXPECT_EQ(nobody->limits, (store::AccountLimits{0, 0, 0})) << "none";
   const NewKey made = Make();
-  EXPECT_TRUE(Eventually([&] { return ring_->enabled(); }));
+  EXPECT_TRUE(Eventually([&] { return ring.enabled(); }));
   ASSERT_TRUE(store_.Revoke(schema::OwnerId("acme"), made.key.id, 1));
   KeyRing later(Idle(), none, store_, clock_, Log::Null());
   ASSERT_TRUE(later.Start());
