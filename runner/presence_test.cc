@@ -54,6 +54,8 @@ sandbox::LanguageStatus Python() {
   python.version = "3.11.2";
   python.ready = true;
   python.default_limits.memory_bytes = 123ULL << 20;
+  python.execution_model = languages::ExecutionModel::kTranspiled;
+  python.extensions = {".py", ".pyw"};
   return python;
 }
 
@@ -106,6 +108,8 @@ TEST(RunnerDetailsTest, ComeBackAsTheyWent) {
   EXPECT_EQ(read->languages[0].version, "3.11.2");
   EXPECT_TRUE(read->languages[0].ready);
   EXPECT_EQ(read->languages[0].default_limits, Python().default_limits);
+  EXPECT_EQ(read->languages[0].execution_model, Python().execution_model);
+  EXPECT_EQ(read->languages[0].extensions, Python().extensions);
   EXPECT_EQ(read->missing_protections, std::vector<std::string>{"cgroups"});
 }
 
