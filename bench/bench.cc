@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "bench/cluster_bench.h"
+#include "bench/events_bench.h"
 #include "bench/go_bench.h"
 #include "bench/process_tree.h"
 #include "bench/row.h"
@@ -143,6 +144,7 @@ int Main(int argc, char** argv) {
                            "/v1/exec", node_body, expected, 8, scale * 6));
   }
 
+  rows.push_back(EventsRow("events, python prints → client reads", bare, port, embedded, scale));
   AddTypescriptRows(rows, driver, folder.path(), port, embedded, scale);
   AddGoRows(rows, driver, folder.path(), port, embedded, scale);
 
