@@ -240,5 +240,57 @@ TEST(MessageJsonTest, DamageIsRefusedOrHarmless) {
   EXPECT_GT(accepted, 0) << "damage inside a string is not seen";
 }
 
+Progress ExampleProgress() {
+  return {.id = ExecutionId("a"),
+          .to = "",
+          .run = "run",
+          .state = "running",
+          .pieces = {{.is_stderr = false, .at = 3, .text = "out"},
+                     {.is_stderr = true, .at = 0, .text = "err"}},
+          .caught_up = true,
+          .finished = true};
+}
+
+TEST(ProgressJson, AFullPieceFitsAndMoreIsNotWritten) {
+  Progress progress = ExampleProgress();
+  progress.pieces = {{.is_stderr = false, .at = 0, .text = std::string(kMaxProgressText, '\x01')}};
+  const auto text = EncodeProgress(progress);
+  ASSERT_TRUE(text.has_value());
+  const auto back = DecodeReplyOrProgress(*text);
+  ASSERT_TRUE(back.has_value());
+  EXPECT_EQ(std::get<Progress>(*back).pieces[0].text, progress.pieces[0].text);
+  progress.pieces[0].text += 'x';
+  EXPECT_FALSE(EncodeProgress(progress).has_value());
+}
+
+// What is not one is refused in words that quote nothing of it, and damaged bytes never crash.
+TEST(ProgressJson, WhatIsDamagedIsRefused) {
+  for (
+      const char* text :
+      {R"({"version":1,"id":"a","progress":7})", R"({"version":1,"id":"a","progress":{}})",
+       R"({"version":1,"id":"a","progress":{"run":"r","state":"s","pieces":7}})",
+       R"({"version":1,"id":"a","progress":{"run":"r","state":"s","pieces":[7]}})",
+       R"({"version":1,"id":"a","progress":{"run":"r","state":"s","pieces":[{"stream":"x","at":0,"text":""}]}})",
+       R"({"version":1,"id":"a","progress":{"run":"r","state":"s","pieces":[{"stream":"stdout","at":-1,"text":""}]}})",
+       R"({"version":1,"id":"a","progress":{"run":"r","state":"s","pieces":[{"stream":"stdout","at":1e30,"text":""}]}})",
+       R"({"version":2,"id":"a","progress":{"run":"r","state":"s","pieces":[]}})"}) {
+    EXPECT_FALSE(DecodeReplyOrProgress(text).has_value()) << text;
+  }
+  for (const char* text :
+       {R"({"version":1,"id":"a","watch":7})", R"({"version":1,"id":"a"})",
+        R"({"version":1,"id":"a","watch":{"to":"t","run":"r","stdout_from":-1,"stderr_from":0}})",
+        R"({"version":1,"id":"a b","watch":{"to":"t","run":"r","stdout_from":0,"stderr_from":0}})",
+        "a b", ""}) {
+    EXPECT_FALSE(DecodeWatch(text).has_value()) << text;
+  }
+  const std::string good = *EncodeProgress(ExampleProgress());
+  std::minstd_rand random(1);  // NOLINT: the same damage every time
+  for (int i = 0; i < 5'000; ++i) {
+    std::string damaged = good;
+    damaged[random() % damaged.size()] = static_cast<char>(random());
+    (void)DecodeReplyOrProgress(damaged);
+  }
+}
+
 }  // namespace
 }  // namespace forkbox::queue
