@@ -33,7 +33,7 @@ test: setup
 	@scripts/test.sh
 
 bench:
-	@scripts/setup.sh --bench --servers
+	@scripts/setup.sh --bench --servers --languages
 	@scripts/build.sh build -- forkbox_bench
 	@exec bench/run.sh $(ARGS)
 

@@ -112,13 +112,17 @@ Execution Everything() {
                       .files = {{"data.bin", std::string("\0\xFF\x80", 3)}, {"a/b.txt", "text"}},
                       .stdin_data = "\xC3",
                       .args = {"-v", ""},
-                      .env = {{"A", "1"}, {"B", ""}}};
+                      .env = {{"A", "1"}, {"B", ""}},
+                      .cases = {{"2\n", "4"}, {"\xFF", ""}}};
+  execution.source.files[0].executable = true;
   execution.limits.wall = std::chrono::milliseconds(1500);
   execution.limits.memory_bytes = 1ULL << 40;
   execution.isolation = Isolation::kVm;
   execution.delivery = Delivery::kWebhook;
   execution.priority = Priority::kBackground;
+  execution.key_id = KeyId("k-1");
   execution.request_id = "r-1";
+  execution.client_address = "192.0.2.1";
   execution.client_reference = std::string("\0ref", 4);
   execution.idempotency_key = "once";
   execution.webhook_url = "https://example.com/hook?a=b";
@@ -145,6 +149,12 @@ TEST(ExecutionJsonTest, ComesBackByteForByte) {
   EXPECT_EQ(after->source.files[0].path, "data.bin");
   EXPECT_EQ(after->source.files[0].content, before.source.files[0].content);
   EXPECT_EQ(after->source.files[1].content, "text");
+  EXPECT_TRUE(after->source.files[0].executable);
+  EXPECT_FALSE(after->source.files[1].executable);
+  ASSERT_EQ(after->source.cases.size(), 2U);
+  EXPECT_EQ(after->source.cases[0].stdin_data, "2\n");
+  EXPECT_EQ(after->source.cases[0].expected_output, "4");
+  EXPECT_EQ(after->source.cases[1].stdin_data, "\xFF");
   EXPECT_EQ(after->source.stdin_data, before.source.stdin_data);
   EXPECT_EQ(after->source.args, before.source.args);
   EXPECT_EQ(after->source.env, before.source.env);
@@ -152,7 +162,9 @@ TEST(ExecutionJsonTest, ComesBackByteForByte) {
   EXPECT_EQ(after->isolation, before.isolation);
   EXPECT_EQ(after->delivery, before.delivery);
   EXPECT_EQ(after->priority, before.priority);
+  EXPECT_EQ(after->key_id, before.key_id);
   EXPECT_EQ(after->request_id, before.request_id);
+  EXPECT_EQ(after->client_address, before.client_address);
   EXPECT_EQ(after->client_reference, before.client_reference);
   EXPECT_EQ(after->idempotency_key, before.idempotency_key);
   EXPECT_EQ(after->webhook_url, before.webhook_url);
@@ -169,12 +181,15 @@ TEST(ExecutionJsonTest, TheNamesAreStable) {
   EXPECT_EQ(json, Json::parse(R"({
     "id": "019cf684-1fd5-73c0-9299-52253f9aa79c", "owner": "key-1", "dialect": "zeroboot",
     "language": "python", "isolation": "vm", "delivery": "webhook", "priority": "background",
-    "request_id": "r-1", "client_reference": "\u0000ref", "idempotency_key": "once",
+    "key_id": "k-1", "request_id": "r-1", "client_address": "192.0.2.1",
+    "client_reference": "\u0000ref", "idempotency_key": "once",
     "webhook_url": "https://example.com/hook?a=b", "reply_to": "api-1",
     "dialect_context": "{\"pid\":7}",
     "queue_deadline_unix_ms": 1700000000001, "created_unix_ms": 1700000000000,
     "source": {"code": "print('é')\n", "entry": "function", "stdin": {"base64": "ww=="},
-               "args": ["-v", ""], "env": {"A": "1", "B": ""}},
+               "args": ["-v", ""], "env": {"A": "1", "B": ""},
+               "cases": [{"stdin": "2\n", "expected_output": "4"},
+                         {"stdin": {"base64": "/w=="}, "expected_output": ""}]},
     "limits": {"wall_time_ms": 1500, "cpu_time_ms": 30000, "memory_bytes": 1099511627776,
                "pids": 64, "disk_bytes": 67108864, "output_bytes": 1048576}})"));
   Outcome outcome;
@@ -188,10 +203,21 @@ TEST(ExecutionJsonTest, TheNamesAreStable) {
   outcome.compile_output = "c";
   outcome.value_json = "[1]";
   outcome.message = "m";
+  outcome.cases.push_back({.verdict = Verdict::kWrongOutput,
+                           .reason = Reason::kExited,
+                           .exit_code = 3,
+                           .signal = {},
+                           .stdout_text = "5\n",
+                           .stderr_text = "",
+                           .stdout_truncated = true,
+                           .usage = {}});
   EXPECT_EQ(ToJson(outcome), Json::parse(R"({
     "state": "completed", "reason": "exited", "exit_code": 0, "signal": 9, "stdout": "2\n",
     "stderr": "", "stdout_truncated": true, "stderr_truncated": true, "compile_output": "c",
     "value_json": "[1]", "message": "m",
+    "cases": [{"verdict": "wrong_output", "reason": "exited", "exit_code": 3, "stdout": "5\n",
+               "stderr": "", "stdout_truncated": true,
+               "usage": {"cpu_time_us": 0, "wall_time_us": 0, "peak_memory_bytes": 0}}],
     "usage": {"cpu_time_us": 0, "wall_time_us": 0, "peak_memory_bytes": 0},
     "timings": {"queue_us": 0, "fork_us": 0, "compile_us": 0, "exec_us": 0, "total_us": 0}})"));
 }
@@ -206,6 +232,14 @@ TEST(OutcomeJsonTest, ComesBack) {
   before.signal = 9;
   before.usage = {std::chrono::microseconds(7), std::chrono::microseconds(8), 9};
   before.timings.exec = std::chrono::microseconds(10);
+  before.cases = {{.verdict = Verdict::kTimeout,
+                   .reason = Reason::kWallTimeout,
+                   .exit_code = {},
+                   .signal = 9,
+                   .stdout_text = "x",
+                   .stderr_text = "y",
+                   .stderr_truncated = true,
+                   .usage = {std::chrono::microseconds(1), std::chrono::microseconds(2), 3}}};
   const Result<Outcome> after = OutcomeFromJson(*ParseJson(DumpJson(ToJson(before))));
   ASSERT_TRUE(after.has_value()) << after.error().message;
   EXPECT_EQ(after->state, before.state);
@@ -220,6 +254,14 @@ TEST(OutcomeJsonTest, ComesBack) {
   EXPECT_EQ(after->usage.cpu.count(), 7);
   EXPECT_EQ(after->usage.peak_memory_bytes, 9U);
   EXPECT_EQ(after->timings.exec.count(), 10);
+  ASSERT_EQ(after->cases.size(), 1U);
+  EXPECT_EQ(after->cases[0].verdict, Verdict::kTimeout);
+  EXPECT_EQ(after->cases[0].reason, Reason::kWallTimeout);
+  EXPECT_EQ(after->cases[0].signal, 9);
+  EXPECT_EQ(after->cases[0].stdout_text, "x");
+  EXPECT_EQ(after->cases[0].stderr_text, "y");
+  EXPECT_TRUE(after->cases[0].stderr_truncated);
+  EXPECT_EQ(after->cases[0].usage.peak_memory_bytes, 3U);
 }
 
 TEST(ExecutionJsonTest, AnOlderRowGetsDefaultsAndANewerOneIsRead) {
