@@ -7,7 +7,10 @@
 #include <set>
 
 #include "api/api_server.h"
+#include "api/execution_document.h"
+#include "api/result_document.h"
 #include "api/testing_fakes.h"
+#include "base/uuid.h"
 #include "schema/openapi_document.h"
 #include "tests/api/http_client.h"
 #include "tests/api/openapi_contract.h"
@@ -112,6 +115,62 @@ TEST_F(DocsHttpTest, EveryRouteIsInTheDocumentAndTheOtherWayRound) {
   }
   for (const std::string& operation : documented) {
     EXPECT_TRUE(registered.contains(operation)) << operation << " is served by nobody";
+  }
+}
+
+// What ended in any way, by any face, with everything that an outcome can have or nothing.
+std::vector<store::ExecutionRecord> Endings() {
+  std::vector<store::ExecutionRecord> records;
+  for (const char* dialect : {"exec0", "zeroboot", "nca"}) {
+    for (int reason = 0; reason <= static_cast<int>(schema::Reason::kRunnerLost); ++reason) {
+      for (const bool full : {false, true}) {
+        store::ExecutionRecord record;
+        record.execution.id = schema::ExecutionId(NewUuidV7());
+        record.execution.dialect = dialect;
+        record.execution.language = "python";
+        record.execution.created_unix_ms = record.finished_unix_ms = 1'700'000'000'000;
+        schema::Outcome outcome;
+        outcome.reason = static_cast<schema::Reason>(reason);
+        if (full) {
+          record.execution.client_reference = "mine";
+          record.started_unix_ms = 1'700'000'000'000;
+          record.attempts = 2;
+          outcome.exit_code = 3;
+          outcome.signal = 9;
+          outcome.stdout_text = "out";
+          outcome.stderr_text = "err";
+          outcome.stdout_truncated = outcome.stderr_truncated = true;
+          outcome.value_json = "[1.5]";
+          outcome.message = "why";
+          outcome.compile_output = "line 1";
+          outcome.cases.resize(2);
+          outcome.cases[0].verdict = schema::Verdict::kPassed;
+          outcome.cases[0].reason = schema::Reason::kExited;
+          outcome.cases[0].stdout_truncated = true;
+        }
+        outcome.state = schema::StateOf(outcome.reason, outcome.exit_code);
+        record.state = outcome.state;
+        record.outcome = std::move(outcome);
+        records.push_back(std::move(record));
+      }
+    }
+  }
+  return records;
+}
+
+TEST(OpenApiBodies, EveryEndingFitsWhatIsAskedForAndWhatIsSent) {
+  const json asked{{"$ref", "#/components/schemas/Execution"}};
+  const json sent =
+      forkbox::testing::OpenApi()["webhooks"]["executionFinished"]["post"]["requestBody"]["content"]
+                                 ["application/json"]["schema"];
+  for (const store::ExecutionRecord& record : Endings()) {
+    const std::string what =
+        record.execution.dialect + " " + std::string(ToString(record.outcome->reason)) + ": ";
+    for (const auto& [schema, body] : {std::pair(asked, ExecutionDocument(record)),
+                                       std::pair(sent, ResultDocument(record, 3))}) {
+      const auto problem = forkbox::testing::SchemaProblem(schema, json::parse(body));
+      EXPECT_FALSE(problem) << what << *problem << "\n" << body;
+    }
   }
 }
 
