@@ -7,6 +7,8 @@
 #   scripts/setup.sh --servers  that, and the servers that tests and `make cluster` start themselves
 #   scripts/setup.sh --languages  that, and the toolchains of every language: Go (from Debian's
 #                               backports), Java, Ruby, PHP, Perl, Lua
+#   scripts/setup.sh --toolchains  nothing but what programs are compiled and run with: for a machine
+#                               that gets forkbox ready-made, as the runner's image does
 set -eu
 cd "$(dirname "$0")/.."
 # System tools first: a pyenv or nvm shim must not decide which python or node we build against.
@@ -18,6 +20,8 @@ packages="g++ cmake ninja-build ccache pkg-config curl ca-certificates
   librabbitmq-dev libpqxx-dev libpq-dev
   python3 python3-dev python3-numpy python3-yaml libgtest-dev libgmock-dev"
 fetches="scripts/fetch-valijson.sh scripts/fetch-node.sh scripts/fetch-swc.sh scripts/fetch-scalar.sh"
+toolchains="gcc g++ libc6-dev openjdk-17-jdk-headless ruby php-cli perl lua5.4
+  golang-1.21-go golang-1.21-src"
 for arg in "$@"; do
   case "$arg" in
     --bench)
@@ -29,8 +33,11 @@ for arg in "$@"; do
       fetches="$fetches scripts/fetch-promtool.sh"
       ;;
     --languages)
-      packages="$packages gcc libc6-dev openjdk-17-jdk-headless ruby php-cli perl lua5.4
-        golang-1.21-go golang-1.21-src"
+      packages="$packages $toolchains"
+      ;;
+    --toolchains)
+      packages="bash python3 python3-numpy $toolchains"
+      fetches=""
       ;;
     *) echo "setup: unknown argument $arg" >&2; exit 2 ;;
   esac
@@ -69,7 +76,7 @@ fi
 # shellcheck disable=SC2086
 needed=$(missing $packages)
 # A fetch that has still to be done asks apt, whose lists may never have been loaded (images).
-if [ -z "$needed" ] && [ "$(id -u)" = 0 ] && [ ! -e .deps/valijson ]; then
+if [ -z "$needed" ] && [ -n "$fetches" ] && [ "$(id -u)" = 0 ] && [ ! -e .deps/valijson ]; then
   apt-get update -qq
 fi
 if [ -n "$needed" ]; then
