@@ -104,7 +104,7 @@ void ServerConfig::AddTo(Settings& settings, const Roles& roles) {
     settings
         .Add("--retention-per-account", retention_per_account,
              "Of each account only the last so many finished executions are kept; 0: all")
-        ->check(Range(0, 1'000'000'000));
+        ->check(Range(0, 1'000'000));
     settings.Add("--runner-id", runner_id,
                  "Name of this runner, no other's; by default made up at each start");
   }

@@ -118,7 +118,8 @@ inline constexpr std::string_view kFinishedBefore =
     " ORDER BY id LIMIT $4";
 
 // Owners of finished executions, one at a time. $1 the one before
-inline constexpr std::string_view kFirstOwner = "SELECT MIN(ended_owner) FROM executions";
+inline constexpr std::string_view kFirstOwner =
+    "SELECT MIN(ended_owner) FROM executions WHERE ended_owner IS NOT NULL";
 inline constexpr std::string_view kNextOwner =
     "SELECT MIN(ended_owner) FROM executions WHERE ended_owner > $1";
 
