@@ -121,6 +121,14 @@ Outcome RunCaseSeries(const schema::Source& source, const schema::Limits& limits
     result.signal = outcome.signal;
     note(outcome);
     ended_for = outcome.reason;
+    if (outcome.reason == Reason::kCancelled || outcome.reason == Reason::kSandboxFailed) {
+      // None of the program's doing: whoever gives it back or tries it again has to see this one,
+      // whatever an earlier case ended with.
+      whole.reason = outcome.reason;
+      whole.exit_code = std::nullopt;
+      whole.signal = std::nullopt;
+      whole.message = outcome.message;
+    }
     if (result.verdict == Verdict::kNotRun) break;
     result.usage = outcome.usage;
     result.stdout_text = std::move(outcome.stdout_text);

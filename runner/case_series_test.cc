@@ -132,6 +132,16 @@ INSTANTIATE_TEST_SUITE_P(
                {Ends(Reason::kSandboxFailed), Ends(Reason::kExited)},
                {Verdict::kNotRun, Verdict::kNotRun},
                Reason::kSandboxFailed,
+               State::kError},
+        Series{"AfterALimitACancelIsStillACancel",
+               {Ends(Reason::kWallTimeout), Ends(Reason::kCancelled), Ends(Reason::kExited)},
+               {Verdict::kTimeout, Verdict::kNotRun, Verdict::kNotRun},
+               Reason::kCancelled,
+               State::kCancelled},
+        Series{"AfterASignalOurFailureIsStillOurs",
+               {Ends(Reason::kSignalled), Ends(Reason::kSandboxFailed)},
+               {Verdict::kRuntimeError, Verdict::kNotRun},
+               Reason::kSandboxFailed,
                State::kError}),
     [](const auto& test) { return test.param.name; });
 

@@ -445,8 +445,9 @@ class FakeBroker final : public queue::Broker {
   queue::ProgressDesk progress_;
 };
 
-// Runs nothing. The source's code says what happens: "exit N", "block" (until Cancel() or
-// Unblock()), anything else is echoed to stdout with exit code 0.
+// Runs nothing. The source's code says what happens: "exit N", "abort" (a signal),
+// "compile_failed", "block" (until Cancel() or Unblock()), "stdin" (what its input says), anything
+// else is echoed to stdout with exit code 0.
 class FakeDriver final : public sandbox::Driver {
  public:
   Result<std::unique_ptr<sandbox::Sandbox>> Fork(const std::string& language,
@@ -481,17 +482,25 @@ class FakeDriver final : public sandbox::Driver {
       schema::Outcome outcome;
       outcome.reason = schema::Reason::kExited;
       outcome.exit_code = 0;
-      if (source.code == "block") {
+      const std::string& told = source.code == "stdin" ? source.stdin_data : source.code;
+      if (told == "block") {
         std::unique_lock lock(driver_.mu_);
         driver_.changed_.wait(lock, [&] { return cancelled_ || driver_.unblocked_; });
         if (cancelled_) {
           outcome.reason = schema::Reason::kCancelled;
           outcome.exit_code.reset();
         }
-      } else if (source.code.starts_with("exit ")) {
-        outcome.exit_code = std::stoi(source.code.substr(5));
+      } else if (told == "abort") {
+        outcome.reason = schema::Reason::kSignalled;
+        outcome.exit_code.reset();
+        outcome.signal = 6;
+      } else if (told == "compile_failed") {
+        outcome.reason = schema::Reason::kCompileFailed;
+        outcome.exit_code = 1;
+      } else if (told.starts_with("exit ")) {
+        outcome.exit_code = std::stoi(told.substr(5));
       } else {
-        outcome.stdout_text = source.code;
+        outcome.stdout_text = told;
       }
       outcome.state = schema::StateOf(outcome.reason, outcome.exit_code);
       --driver_.running;

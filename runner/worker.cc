@@ -337,7 +337,8 @@ schema::Outcome Worker::RunOnce(Job& job, const schema::Source& source,
     if (outcome.timings.fork == microseconds(0)) {
       outcome.timings.fork = duration_cast<microseconds>(run_start - fork_start);
     }
-    if (outcome.timings.exec == microseconds(0)) {
+    if (outcome.timings.exec == microseconds(0) &&
+        outcome.reason != schema::Reason::kCompileFailed) {  // that one ran nothing
       outcome.timings.exec = duration_cast<microseconds>(steady_clock::now() - run_start);
     }
     return outcome;

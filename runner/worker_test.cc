@@ -424,6 +424,41 @@ TEST_F(WorkerTest, DrainGivesBackWhatDoesNotEnd) {
   EXPECT_EQ(store_.results, 2);
 }
 
+// What an earlier case ended with does not hide that the series was cut short by us.
+TEST_F(WorkerTest, DrainGivesBackASeriesOfCases) {
+  auto series = Make("stdin", Delivery::kPoll);
+  series.source.cases = {{.stdin_data = "abort", .expected_output = "x"},
+                         {.stdin_data = "block", .expected_output = ""},
+                         {.stdin_data = "hello", .expected_output = "hello"}};
+  Submit(series);
+  Start(1);
+  ASSERT_TRUE(Eventually([&] { return driver_.runs == 2 && driver_.running == 1; }));
+  worker_->Drain(std::chrono::steady_clock::now() + 10ms);
+  EXPECT_EQ(StateOf(series), State::kQueued);
+  EXPECT_EQ(store_.results, 0);
+  EXPECT_EQ(broker_.acked, 0);
+
+  driver_.Unblock();
+  Start(1);
+  ASSERT_TRUE(Eventually([&] { return broker_.acked == 1; }));
+  const auto outcome = OutcomeOf(series);
+  ASSERT_TRUE(outcome);
+  EXPECT_EQ(outcome->reason, Reason::kSignalled);
+  ASSERT_EQ(outcome->cases.size(), 3U);
+  EXPECT_EQ(outcome->cases[0].verdict, schema::Verdict::kRuntimeError);
+  EXPECT_EQ(outcome->cases[1].verdict, schema::Verdict::kPassed);
+  EXPECT_EQ(outcome->cases[2].verdict, schema::Verdict::kPassed);
+}
+
+TEST_F(WorkerTest, WhatDidNotCompileDidNotRun) {
+  const auto execution = Make("compile_failed", Delivery::kPoll);
+  Submit(execution);
+  Start(1);
+  ASSERT_TRUE(Eventually([&] { return broker_.acked == 1; }));
+  EXPECT_EQ(OutcomeOf(execution)->reason, Reason::kCompileFailed);
+  EXPECT_EQ(OutcomeOf(execution)->timings.exec, 0us);
+}
+
 TEST_F(WorkerTest, ASecondDrainIsFaster) {
   const auto running = Make("block");
   Submit(running);
