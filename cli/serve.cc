@@ -83,13 +83,14 @@ void PrintTryIt(const ServerProcess& server, const std::string& url) {
     code = "echo $((1 + 1))";
   }
   std::printf(
-      "Try it:\n  curl -s %s/v1/exec %s-H 'Content-Type: application/json' \\\n"
+      "Try it:\n  curl -s %s/api/v1/execute %s-H 'Content-Type: application/json' \\\n"
       "    -d '{\"language\":\"%s\",\"code\":\"%s\"}'\n",
       url.c_str(), server.keys() ? "-H \"Authorization: Bearer $FORKBOX_KEY\" " : "", language,
       code);
   if (server.keys()) {
     std::printf("with one of your keys in FORKBOX_KEY (forkbox keys create makes one).\n");
   }
+  std::printf("Read the API and try it in a browser: %s/scalar\n", url.c_str());
 }
 
 class ServerCommand final : public Command {
