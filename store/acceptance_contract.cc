@@ -133,6 +133,38 @@ TEST_P(AcceptanceContract, EachTermRefusesAndLeavesNothing) {
   }
 }
 
+// Otherwise twenty queued jobs would lock an account out of what it does by hand.
+TEST_P(AcceptanceContract, WorkThatWaitsInTheBackgroundTakesNoPlace) {
+  const AcceptTerms terms = {.concurrency = 2};
+  const auto background = [] {
+    Execution execution = Asked();
+    execution.priority = schema::Priority::kBackground;
+    return execution;
+  };
+  std::vector<Execution> waiting;
+  for (int i = 0; i < 30; ++i) {
+    waiting.push_back(background());
+    const Acceptance accepted = Accept(executions(), waiting.back(), terms);
+    EXPECT_EQ(accepted.verdict, AcceptVerdict::kAccepted);
+    EXPECT_EQ(accepted.unfinished, 0U);
+  }
+  const Execution by_hand = Asked();
+  EXPECT_EQ(Accept(executions(), by_hand, terms).unfinished, 1U);
+  // One that runs takes a place, until it ends or goes back.
+  ASSERT_EQ(executions().Claim({waiting[0].id, "r", kNow, kNow + 1, 3}), ClaimVerdict::kClaimed);
+  EXPECT_EQ(VerdictOf(executions(), Asked(), terms), AcceptVerdict::kTooManyAtOnce);
+  EXPECT_EQ(VerdictOf(executions(), background(), terms), AcceptVerdict::kAccepted)
+      << "it only waits";
+  ASSERT_TRUE(executions().Release(waiting[0].id, "r").has_value());
+  EXPECT_EQ(VerdictOf(executions(), Asked(), terms), AcceptVerdict::kAccepted);
+  EXPECT_EQ(VerdictOf(executions(), Asked(), terms), AcceptVerdict::kTooManyAtOnce);
+  EXPECT_EQ(executions().Finish(by_hand.id, CompletedWith(""), kNow), true);
+  ASSERT_EQ(executions().Claim({waiting[1].id, "r", kNow, kNow + 1, 3}), ClaimVerdict::kClaimed);
+  EXPECT_EQ(VerdictOf(executions(), Asked(), terms), AcceptVerdict::kTooManyAtOnce);
+  EXPECT_EQ(executions().Finish(waiting[1].id, CompletedWith(""), kNow), true);
+  EXPECT_EQ(VerdictOf(executions(), Asked(), terms), AcceptVerdict::kAccepted);
+}
+
 TEST_P(AcceptanceContract, AnIdempotencyKeyIsOneRequestOfOneOwner) {
   const Execution first = Idempotent("k");
   const AcceptTerms terms = {.per_minute = 1, .request_digest = "digest"};

@@ -4,6 +4,9 @@
 // (GroupCommit::Write::exclusive), so that what the first one finds is still so at the commit. Each
 // but the first and the last does its part only if the first inserted the row: nothing is left of
 // one that was refused, and no statement waits for the answer of another.
+//
+// The expression over `lane` and `state` is that of the index executions_at_once, word for word:
+// no other index has it, so no planner can choose one that grows with a backlog.
 #pragma once
 
 #include <string_view>
@@ -11,8 +14,8 @@
 namespace forkbox::store::sql {
 
 // $1 to $9 as kInsert (store/execution_sql.h), $10 idempotency key, $11 minute, $12 most in it,
-// $13 month, $14 most in it, $15 most unfinished. An id that is taken fails: then the statements
-// after it would take the other row for theirs.
+// $13 month, $14 most in it, $15 most at once (store/execution_store.h). An id that is taken fails:
+// then the statements after it would take the other row for theirs.
 inline constexpr std::string_view kAccept =
     "INSERT INTO executions (id, owner, state, attempts, runner, claim_expires_unix_ms,"
     " created_unix_ms, request, lane, dialect, webhook_url, dispatched_unix_ms, language, key_id,"
@@ -22,8 +25,9 @@ inline constexpr std::string_view kAccept =
     " WHERE minute = $11 AND key_id = $9), 0) < $12)"
     " AND ($14 = 0 OR COALESCE((SELECT n FROM accepted_by_month"
     " WHERE month = $13 AND owner = $2), 0) < $14)"
-    " AND ($15 = 0 OR (SELECT COUNT(*) FROM (SELECT 1 FROM executions"
-    " WHERE open_owner = $2 LIMIT $15) AS unfinished) < $15)"
+    " AND ($15 = 0 OR (SELECT COUNT(*) FROM (SELECT 1 FROM executions WHERE"
+    " CASE WHEN lane = 'interactive' OR state = 'running' THEN open_owner END = $2"
+    " LIMIT $15) AS at_once) < $15)"
     " AND NOT EXISTS (SELECT 1 FROM idempotency_keys"
     " WHERE owner = $2 AND idempotency_key = $10)";
 
@@ -51,13 +55,14 @@ inline constexpr std::string_view kAuditAccepted =
     " SELECT $2, $1, $3, $4, 'execution.accepted', $1, $5, $6"
     " WHERE EXISTS (SELECT 1 FROM executions WHERE id = $1)";
 
-// How things stand. $1 minute, $2 key, $3 month, $4 owner, $5 count unfinished ones up to,
+// How things stand. $1 minute, $2 key, $3 month, $4 owner, $5 count those at once up to,
 // $6 idempotency key
 inline constexpr std::string_view kStanding =
     "SELECT COALESCE((SELECT n FROM accepted_by_minute WHERE minute = $1 AND key_id = $2), 0),"
     " COALESCE((SELECT n FROM accepted_by_month WHERE month = $3 AND owner = $4), 0),"
-    " (SELECT COUNT(*) FROM (SELECT 1 FROM executions"
-    " WHERE open_owner = $4 LIMIT $5) AS unfinished),"
+    " (SELECT COUNT(*) FROM (SELECT 1 FROM executions WHERE"
+    " CASE WHEN lane = 'interactive' OR state = 'running' THEN open_owner END = $4"
+    " LIMIT $5) AS at_once),"
     " (SELECT execution_id FROM idempotency_keys WHERE owner = $4 AND idempotency_key = $6),"
     " (SELECT request_digest FROM idempotency_keys WHERE owner = $4 AND idempotency_key = $6)";
 

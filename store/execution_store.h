@@ -59,8 +59,10 @@ struct LaneCounts {
 
 // What must hold for an execution to be accepted. 0 is no limit.
 struct AcceptTerms {
-  std::uint32_t per_minute = 0;     // executions of its key in one minute of the clock
-  std::uint32_t concurrency = 0;    // unfinished executions of its owner, itself included
+  std::uint32_t per_minute = 0;  // executions of its key in one minute of the clock
+  // Executions of its owner at once, itself included: those that run, and those of the interactive
+  // lane that wait to. Work of the background is not refused for it.
+  std::uint32_t concurrency = 0;
   std::uint64_t monthly_quota = 0;  // executions of its owner in one calendar month (UTC)
   // SHA-256 of the request, in hex; compared when the execution has an idempotency key that its
   // owner has used before.
@@ -81,7 +83,7 @@ struct Acceptance {
   schema::ExecutionId id;              // with kRepeated: of the earlier one
   std::uint64_t used_this_minute = 0;  // by the key, this one included if accepted
   std::uint64_t used_this_month = 0;   // by the owner, likewise
-  std::uint64_t unfinished = 0;        // of the owner, likewise; 0 when it has no such limit
+  std::uint64_t unfinished = 0;        // of the owner at once, likewise; 0 without such a limit
   std::int64_t minute_ends_unix_ms = 0;
   std::int64_t month_ends_unix_ms = 0;
 };

@@ -52,7 +52,7 @@ struct KeyChange {
 // What an account may do at most; 0 is no limit.
 struct AccountLimits {
   std::uint32_t executions_per_minute = 100;  // of each key
-  std::uint32_t concurrency = 20;             // executions not finished, of all keys
+  std::uint32_t concurrency = 20;             // that run or wait in the interactive lane
   std::uint64_t monthly_quota = 0;            // executions in a calendar month (UTC), of all keys
   bool operator==(const AccountLimits&) const = default;
 };

@@ -217,10 +217,19 @@ constexpr std::string_view kVersion3OnSqlite[] = {
     kVersion3OnPostgres[3],
 };
 
+// What counts against an account's concurrency (store/acceptance_sql.h, the same words): an index
+// that nothing else can use, and that work which waits in the background is not in.
+constexpr std::string_view kVersion4[] = {
+    "CREATE INDEX executions_at_once ON executions"
+    " ((CASE WHEN lane = 'interactive' OR state = 'running' THEN open_owner END))"
+    " WHERE (CASE WHEN lane = 'interactive' OR state = 'running' THEN open_owner END) IS NOT NULL",
+};
+
 constexpr Migration kMigrations[] = {
     {1, kVersion1, {}},
     {2, kVersion2, kVersion2OnPostgres},
     {3, kVersion3, kVersion3OnPostgres, kVersion3OnSqlite},
+    {4, kVersion4, {}},
 };
 
 Result<void> Run(Connection& connection, const Migration& migration,

@@ -91,6 +91,7 @@ struct Accounting {
         key_id(execution.key_id.str()),
         idempotency_key(execution.idempotency_key),
         created_unix_ms(execution.created_unix_ms),
+        waits(execution.priority == schema::Priority::kBackground),
         terms(terms_of_it) {}
 
   [[nodiscard]] std::vector<GroupCommit::Value> Standing() const {
@@ -104,6 +105,7 @@ struct Accounting {
   std::string key_id;
   std::string idempotency_key;
   std::int64_t created_unix_ms;
+  bool waits;  // in the background, where the terms let any number wait
   AcceptTerms terms;
 };
 
@@ -124,7 +126,7 @@ Acceptance Accounting::Read(const std::vector<Cell>& standing, bool accepted) co
     acceptance.verdict = AcceptVerdict::kRateLimited;
   } else if (terms.monthly_quota != 0 && acceptance.used_this_month >= terms.monthly_quota) {
     acceptance.verdict = AcceptVerdict::kQuotaSpent;
-  } else if (terms.concurrency != 0) {
+  } else if (terms.concurrency != 0 && !waits) {
     // Some may have finished since it was refused.
     acceptance.verdict = AcceptVerdict::kTooManyAtOnce;
   } else {
@@ -146,9 +148,9 @@ Write<Acceptance> WriteAccept(const schema::Execution& execution, const AcceptTe
   write.values = RowOf(execution);
   for (GroupCommit::Value& value : GroupCommit::Values(
            execution.idempotency_key, MinuteOf(now), std::int64_t{terms.per_minute}, MonthOf(now),
-           static_cast<std::int64_t>(
-               std::min<std::uint64_t>(terms.monthly_quota, std::numeric_limits<std::int64_t>::max())),
-           std::int64_t{terms.concurrency})) {
+           static_cast<std::int64_t>(std::min<std::uint64_t>(
+               terms.monthly_quota, std::numeric_limits<std::int64_t>::max())),
+           std::int64_t{accounting.waits ? 0 : terms.concurrency})) {
     write.values.push_back(std::move(value));
   }
   write.then.push_back(

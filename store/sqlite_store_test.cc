@@ -619,11 +619,11 @@ TEST(SqlitePlanTest, WhatIsOldCostsNothing) {
   } statements[] = {
       {sql::kAccept,
        {"id", "o", n, "{}", "l", "d", "", "python", "k", "idem", n, n, n, n, n},
-       "executions_open (open_owner=?)"},
+       "executions_at_once (<expr>=?)"},
       {sql::kAccept,
        {"id", "o", n, "{}", "l", "d", "", "python", "k", "idem", n, n, n, n, n},
        "accepted_by_minute_1 (minute=? AND key_id=?)"},
-      {sql::kStanding, {n, "k", n, "o", n, "idem"}, "executions_open (open_owner=?)"},
+      {sql::kStanding, {n, "k", n, "o", n, "idem"}, "executions_at_once (<expr>=?)"},
       {sql::kNoteUsage, {"id", "error", n, n}, "(id=?)"},
       {sql::ListHistory(), with({n, n}),
        "COVERING INDEX executions_ended (ended_owner=? AND state=? AND"},

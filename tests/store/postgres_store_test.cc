@@ -270,8 +270,8 @@ TEST_P(PostgresPlanTest, WhatIsOldCostsNothing) {
   } statements[] = {
       {sql::kAccept,
        accept,
-       {"executions_open", "(open_owner = $2)", "(minute = $11)", "(month = $13)"}},
-      {sql::kStanding, {n, "k", n, "o", n, "idem"}, {"executions_open", "(open_owner = $4)"}},
+       {"executions_at_once", "END = $2)", "(minute = $11)", "(month = $13)"}},
+      {sql::kStanding, {n, "k", n, "o", n, "idem"}, {"executions_at_once", "END = $4)"}},
       {sql::kNoteUsage, {"id", "error", n, n}, {"executions_pkey", "(id = $1)"}},
       {sql::kCountMinute, {"id", n, "k"}, {"executions_pkey"}},
       {sql::ListHistory(),
