@@ -14,4 +14,8 @@ inline constexpr std::size_t kMaxArtefactPathBytes = 1024;
 inline constexpr std::size_t kMaxArtefactAnswerBytes =
     1 + 4 + kMaxArtefactBytes + kMaxArtefactFiles * (12 + kMaxArtefactPathBytes);
 
+// Of a program as it goes into its sandbox: what was compiled, its code and the files beside it,
+// with their paths. Leaves room in a job (kMaxJobFrameBytes) for arguments and environment.
+inline constexpr std::size_t kMaxProgramBytes = 88U << 20;
+
 }  // namespace forkbox::sandbox

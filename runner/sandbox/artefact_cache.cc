@@ -11,7 +11,7 @@ namespace {
 constexpr std::uint64_t kEntryBytes = 512;
 
 // An entry of more than this share of the cache is not worth all that it would drive out.
-constexpr std::uint64_t kLargestShare = 4;
+constexpr std::uint64_t kLargestShare = 16;
 
 std::uint64_t SizeOf(const Compiled& compiled) {
   std::uint64_t bytes = kEntryBytes + compiled.output.size() + compiled.program.code.size();
@@ -66,10 +66,8 @@ std::shared_ptr<const Compiled> ArtefactCache::Get(const std::string& key,
     entries_.erase(mine);
   }
   flight->landed = true;
-  if (made->reason != schema::Reason::kCancelled &&
-      made->reason != schema::Reason::kSandboxFailed) {
-    flight->compiled = made;
-  }
+  // A failure of ours, too: all who waited trying again one after the other would take minutes.
+  if (made->reason != schema::Reason::kCancelled) flight->compiled = made;
   changed_.notify_all();
   return made;
 }

@@ -35,7 +35,7 @@ class ArtefactCache {
 
   using Make = std::function<Compiled()>;
   // What is kept under `key`, or what `make` returns: called once for all who ask for the same key
-  // at the same time, unless it was cancelled or we failed. Only what the source alone decides is
+  // at the same time, unless it was cancelled. Only what the source alone decides is
   // kept (a program, or an error in it): not a limit that was met. `hit` says that it was not our
   // own `make`. nullptr when `cancelled` asked while another one's compile was waited for.
   std::shared_ptr<const Compiled> Get(const std::string& key, const std::stop_token& cancelled,

@@ -54,18 +54,20 @@ TEST(ArtefactCacheTest, KeepsWhatTheSourceAloneDecides) {
 
 TEST(ArtefactCacheTest, TheLeastRecentlyUsedGoFirst) {
   ArtefactCache cache(100'000);
-  for (const char* key : {"a", "b", "c", "d"}) Makes(cache, key, Made(Reason::kExited, 20'000));
-  EXPECT_FALSE(Makes(cache, "a", Made(Reason::kExited, 20'000)));
-  EXPECT_TRUE(Makes(cache, "e", Made(Reason::kExited, 20'000)));  // drives out b
-  EXPECT_FALSE(Makes(cache, "a", Made(Reason::kExited, 20'000)));
-  EXPECT_TRUE(Makes(cache, "b", Made(Reason::kExited, 20'000)));
+  const Compiled made = Made(Reason::kExited, 4'000);  // of which a good twenty fit
+  for (int i = 0; i < 20; ++i) Makes(cache, std::to_string(i), made);
+  EXPECT_EQ(cache.Stats().entries, 20U);
+  EXPECT_FALSE(Makes(cache, "0", made));
+  for (int i = 20; i < 30; ++i) EXPECT_TRUE(Makes(cache, std::to_string(i), made));
+  EXPECT_FALSE(Makes(cache, "0", made));
+  EXPECT_TRUE(Makes(cache, "1", made));
   EXPECT_LE(cache.Stats().bytes, 100'000U);
 }
 
 TEST(ArtefactCacheTest, WhatWouldDriveOutTooMuchIsNotKept) {
   ArtefactCache cache(100'000);
-  EXPECT_TRUE(Makes(cache, "large", Made(Reason::kExited, 30'000)));
-  EXPECT_TRUE(Makes(cache, "large", Made(Reason::kExited, 30'000)));
+  EXPECT_TRUE(Makes(cache, "large", Made(Reason::kExited, 7'000)));
+  EXPECT_TRUE(Makes(cache, "large", Made(Reason::kExited, 7'000)));
   ArtefactCache none(0);
   EXPECT_TRUE(Makes(none, "small", Made(Reason::kExited)));
   EXPECT_TRUE(Makes(none, "small", Made(Reason::kExited)));
@@ -73,7 +75,7 @@ TEST(ArtefactCacheTest, WhatWouldDriveOutTooMuchIsNotKept) {
 }
 
 TEST(ArtefactCacheTest, ManyWhoAskAtOnceShareOneCompile) {
-  for (const Reason reason : {Reason::kExited, Reason::kWallTimeout}) {
+  for (const Reason reason : {Reason::kExited, Reason::kWallTimeout, Reason::kSandboxFailed}) {
     ArtefactCache cache(1 << 20);
     std::atomic<int> asked{0};
     std::atomic<int> made{0};

@@ -47,9 +47,10 @@ Result<std::vector<schema::SourceFile>> ReadArtefacts(std::string_view answer, b
     return fail(schema::ToValidUtf8(std::string(answer.substr(0, kMaxProblemBytes))));
   }
   std::vector<JobFile> files;
-  if (kind != AnswerKind::kArtefacts || !DecodeFiles(answer, &files)) return fail("malformed");
+  if (kind != AnswerKind::kArtefacts || !DecodeFiles(answer, kMaxArtefactFiles, &files)) {
+    return fail("malformed, or too many files");
+  }
   if (files.empty()) return fail("no files");
-  if (files.size() > kMaxArtefactFiles) return fail("too many files");
   std::vector<schema::SourceFile> artefacts;
   std::set<std::string_view> seen;
   std::size_t bytes = 0;
@@ -62,6 +63,15 @@ Result<std::vector<schema::SourceFile>> ReadArtefacts(std::string_view answer, b
     artefacts.push_back({std::string(file.path), std::string(file.content), file.executable});
   }
   return artefacts;
+}
+
+bool FitsIntoSandbox(const schema::Source& program) {
+  constexpr std::size_t kFileBytes = 16;  // of a file beyond its texts; job_wire.cc writes 12
+  std::size_t bytes = program.code.size();
+  for (const schema::SourceFile& file : program.files) {
+    bytes += kFileBytes + file.path.size() + file.content.size();
+  }
+  return bytes <= kMaxProgramBytes;
 }
 
 }  // namespace forkbox::sandbox

@@ -16,4 +16,7 @@ namespace forkbox::sandbox {
 Result<std::vector<schema::SourceFile>> ReadArtefacts(std::string_view answer, bool cut,
                                                       const std::vector<std::string>& paths);
 
+// Whether a program and the files beside it are within kMaxProgramBytes.
+bool FitsIntoSandbox(const schema::Source& program);
+
 }  // namespace forkbox::sandbox

@@ -60,12 +60,24 @@ TEST(ArtefactsTest, BelievesNothing) {
       {Answer({{"/tmp/main", std::string(kMaxArtefactBytes + 1, 'x'), false}}), "too large"},
       {Answer(std::vector<JobFile>(kMaxArtefactFiles + 1, {"/tmp/main", "", false})),
        "too many files"},
+      // As many as the answer has room for: refused by their count.
+      {"a" + std::string("\xff\xff\x07\x00", 4) + std::string(12U * 0x7ffff, '\0'),
+       "too many files"},
   };
   for (const Case& test : cases) {
     const auto read = ReadArtefacts(test.answer, test.cut, kPaths);
     ASSERT_FALSE(read) << test.complaint;
     EXPECT_THAT(read.error().message, HasSubstr(test.complaint));
   }
+}
+
+TEST(ArtefactsTest, WhatGoesIntoASandboxIsBounded) {
+  schema::Source program;
+  program.code = "code";
+  program.files = {{"a", std::string(kMaxProgramBytes / 2, 'x'), false}};
+  EXPECT_TRUE(FitsIntoSandbox(program));
+  program.files.push_back({"b", std::string(kMaxProgramBytes / 2, 'x'), true});
+  EXPECT_FALSE(FitsIntoSandbox(program));
 }
 
 TEST(ArtefactsTest, RandomAndDamagedAnswersAreRefusedOrHarmless) {

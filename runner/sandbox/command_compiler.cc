@@ -1,5 +1,8 @@
 #include "runner/sandbox/command_compiler.h"
 
+#include <algorithm>
+#include <array>
+#include <string_view>
 #include <utility>
 
 #include "runner/sandbox/artefacts.h"
@@ -19,6 +22,24 @@ std::string Said(schema::Outcome* outcome) {
     text += "(more of the compiler's output is left out)\n";
   }
   return text;
+}
+
+// What only a machine in need says: another try may end otherwise.
+bool SpeaksOfWant(std::string_view output) {
+  constexpr std::array<std::string_view, 6> kWants = {
+      "Killed",  // the end of a compiler's own child, as gcc has it
+      "signal: killed", "annot allocate memory", "esource temporarily unavailable",
+      "out of memory",  "insufficient memory",
+  };
+  return std::any_of(kWants.begin(), kWants.end(), [&](std::string_view want) {
+    return output.find(want) != std::string_view::npos;
+  });
+}
+
+// Compilers exit with 1 or 2 over what is wrong with a source, and say what it is. Whatever else
+// they exit with may have come from outside: 70 and 126 up are those of the child that starts them.
+bool DecidedBySource(int exit_code, std::string_view output) {
+  return exit_code >= 0 && exit_code <= 2 && !output.empty() && !SpeaksOfWant(output);
 }
 
 }  // namespace
@@ -43,9 +64,11 @@ Compiled CommandCompiler::Compile(const schema::Source& source, const std::stop_
   if (run.outcome.reason == Reason::kSignalled) {
     // Not our kill: something in the sandbox sent it to the child that waits for the compiler.
     compiled.reason = Reason::kCompileFailed;
+    compiled.repeatable = false;
     compiled.output += "the compiler was killed by a signal\n";
   } else if (run.outcome.reason == Reason::kExited && run.outcome.exit_code != 0) {
     compiled.reason = Reason::kCompileFailed;
+    compiled.repeatable = DecidedBySource(*run.outcome.exit_code, compiled.output);
     if (compiled.output.empty()) {
       compiled.output =
           "the compiler failed with exit code " + std::to_string(*run.outcome.exit_code) + "\n";
@@ -59,8 +82,14 @@ Compiled CommandCompiler::Compile(const schema::Source& source, const std::stop_
       for (schema::SourceFile& file : *artefacts) {
         compiled.program.files.push_back(std::move(file));
       }
+      if (!FitsIntoSandbox(compiled.program)) {
+        compiled.program = {};
+        compiled.reason = Reason::kCompileFailed;
+        compiled.output += "the program and the files beside it are too large together\n";
+      }
     } else {
       compiled.reason = Reason::kCompileFailed;
+      compiled.repeatable = false;
       compiled.output += artefacts.error().message + "\n";
     }
   }

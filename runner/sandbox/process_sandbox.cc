@@ -115,6 +115,7 @@ class Feed {
       at_ += static_cast<std::size_t>(n);
     }
     fd_.Reset();
+    bytes_ = std::string();  // the run may be long, and they many
   }
 
  private:
@@ -402,8 +403,14 @@ ProcessSandbox::Compiled ProcessSandbox::RunJob(const ChildJob& job, const schem
   files.reserve(source.files.size());
   for (const auto& file : source.files) files.push_back({file.path, file.content, file.executable});
 
-  Running run(&fork_, limits_, cancel_.get(), EncodeJob(job, files), std::move(answer),
-              answer_bytes, source.stdin_data, sink);
+  std::string frame = EncodeJob(job, files);
+  if (frame.size() > kMaxJobFrameBytes) {  // the child would refuse it, and could not say so
+    outcome.message = "the program, its files and arguments are too large for a sandbox";
+    return result;
+  }
+
+  Running run(&fork_, limits_, cancel_.get(), std::move(frame), std::move(answer), answer_bytes,
+              source.stdin_data, sink);
   run.UntilEnd();
 
   const std::uint64_t oom_kills = OomKills(fork_.memory_events.get());

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "base/unique_fd.h"
+#include "runner/sandbox/artefacts.h"
 #include "runner/sandbox/wire.h"
 #include "schema/utf8.h"
 
@@ -151,6 +152,11 @@ bool Apply(std::string_view reply, const schema::Source& source, const Plan& pla
   for (const auto& [index, name] : plan.files) {
     compiled->program.files[index].path = name;
     compiled->program.files[index].content = in.Text();
+  }
+  if (!FitsIntoSandbox(compiled->program)) {
+    compiled->program = {};
+    compiled->reason = Reason::kCompileFailed;
+    compiled->output += "error: the transpiled program and the files beside it are too large\n";
   }
   return in.AtEnd();
 }

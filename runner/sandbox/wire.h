@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace forkbox::sandbox {
 
@@ -25,6 +26,7 @@ class WireWriter {
     bytes_.append(text);
   }
   [[nodiscard]] const std::string& bytes() const { return bytes_; }
+  std::string Take() { return std::move(bytes_); }
 
  private:
   std::string bytes_;

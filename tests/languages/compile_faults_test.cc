@@ -162,6 +162,41 @@ TEST(CompileFaultsTest, ALimitIsNotRemembered) {
   EXPECT_EQ(TheDriver().CacheStats().misses - before, 2U);
 }
 
+// What ended from outside, or may have, is no word on the source; an error in it is.
+TEST(CompileFaultsTest, OnlyErrorsInTheSourceAreRemembered) {
+  struct Ending {
+    const char* code;
+    std::uint64_t compiles;  // of two tries
+  };
+  const Ending kEndings[] = {
+      {"echo main.c:1: error; exit 1", 1},
+      {"echo main.go:1: undefined >&2; exit 2", 1},
+      {"exit 1", 2},
+      {"echo internal error; exit 4", 2},
+      {"echo the compiler could not be started; exit 70", 2},
+      {"echo not found; exit 127", 2},
+      {"echo fatal error: Killed signal terminated program cc1; exit 1", 2},
+      {"echo fork: Cannot allocate memory; exit 2", 2},
+      {"kill -9 $$", 2},
+      {"kill -9 $PPID; sleep 100", 2},
+  };
+  for (const Ending& ending : kEndings) {
+    const std::string code = std::string(ending.code) + " # remembered";
+    const std::uint64_t before = TheDriver().CacheStats().misses;
+    EXPECT_EQ(RunHere(code).reason, Reason::kCompileFailed) << code;
+    EXPECT_EQ(RunHere(code).reason, Reason::kCompileFailed) << code;
+    EXPECT_EQ(TheDriver().CacheStats().misses - before, ending.compiles) << code;
+  }
+}
+
+TEST(CompileFaultsTest, AJobThatIsTooLargeSaysSo) {
+  Job job("shell", kGoodProgram);
+  job.source.files = {{"a", std::string(97U << 20, 'x'), false}};
+  const Outcome outcome = RunJob(TheDriver(), job);
+  EXPECT_EQ(outcome.reason, Reason::kSandboxFailed) << Describe(outcome);
+  EXPECT_THAT(outcome.message, HasSubstr("too large for a sandbox"));
+}
+
 TEST(CompileFaultsTest, WhoWaitsForACancelledCompileGetsOneOfItsOwn) {
   const Job job("shell", "mkdir /tmp/more; sleep 1; " + std::string(kGoodProgram));
   auto first = TheDriver().ForkFor(job.language, job.limits, job.source.code);

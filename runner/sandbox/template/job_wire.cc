@@ -1,6 +1,7 @@
 #include "runner/sandbox/template/job_wire.h"
 
 #include <cstring>
+#include <limits>
 
 #include "runner/sandbox/wire.h"
 
@@ -19,20 +20,26 @@ void WriteFiles(WireWriter& out, const std::vector<JobFile>& files) {
   }
 }
 
-void ReadFiles(WireReader& in, std::vector<JobFile>* files) {
-  for (std::uint32_t n = in.Count(kLeastFileBytes); n > 0; --n) {
+// False when there are more than `most`.
+bool ReadFiles(WireReader& in, std::size_t most, std::vector<JobFile>* files) {
+  std::uint32_t n = in.Count(kLeastFileBytes);
+  if (n > most) return false;
+  for (; n > 0; --n) {
     JobFile file;
     file.path = in.Text();
     file.executable = in.U32() != 0;
     file.content = in.Text();
     files->push_back(file);
   }
+  return true;
 }
 
 }  // namespace
 
 std::string EncodeJob(const ChildJob& job, const std::vector<JobFile>& files) {
   WireWriter body;
+  std::uint64_t size = 0;
+  body.U64(size);  // known in the end
   body.U32(static_cast<std::uint32_t>(job.entry));
   body.Text(job.file_name);
   body.Text(job.code);
@@ -48,10 +55,9 @@ std::string EncodeJob(const ChildJob& job, const std::vector<JobFile>& files) {
   body.U32(static_cast<std::uint32_t>(job.artefacts.size()));
   for (const auto& path : job.artefacts) body.Text(path);
   WriteFiles(body, files);
-  const std::uint64_t size = body.bytes().size();
-  std::string frame(sizeof size, '\0');
+  std::string frame = body.Take();
+  size = frame.size() - sizeof size;
   std::memcpy(frame.data(), &size, sizeof size);
-  frame += body.bytes();
   return frame;
 }
 
@@ -69,8 +75,8 @@ bool DecodeJob(std::string_view body, ChildJob* job, std::vector<JobFile>* files
     job->env.emplace_back(std::move(name), std::string(in.Text()));
   }
   for (std::uint32_t n = in.Count(4); n > 0; --n) job->artefacts.emplace_back(in.Text());
-  ReadFiles(in, files);
-  return in.AtEnd();
+  // However many: what the frame holds, it holds.
+  return ReadFiles(in, std::numeric_limits<std::size_t>::max(), files) && in.AtEnd();
 }
 
 std::string EncodeFiles(const std::vector<JobFile>& files) {
@@ -79,10 +85,9 @@ std::string EncodeFiles(const std::vector<JobFile>& files) {
   return out.bytes();
 }
 
-bool DecodeFiles(std::string_view text, std::vector<JobFile>* files) {
+bool DecodeFiles(std::string_view text, std::size_t most, std::vector<JobFile>* files) {
   WireReader in(text);
-  ReadFiles(in, files);
-  return in.AtEnd();
+  return ReadFiles(in, most, files) && in.AtEnd();
 }
 
 }  // namespace forkbox::sandbox

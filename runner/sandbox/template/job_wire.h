@@ -3,6 +3,7 @@
 // stream, is the text or the files.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -38,7 +39,8 @@ bool DecodeJob(std::string_view body, ChildJob* job, std::vector<JobFile>* files
 
 // Files alone, as a compile's child sends them.
 std::string EncodeFiles(const std::vector<JobFile>& files);
-// `files` point into the text. False for anything malformed.
-bool DecodeFiles(std::string_view text, std::vector<JobFile>* files);
+// `files` point into the text. False for anything malformed, and for more files than `most`, which
+// are not decoded.
+bool DecodeFiles(std::string_view text, std::size_t most, std::vector<JobFile>* files);
 
 }  // namespace forkbox::sandbox
