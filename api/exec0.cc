@@ -9,6 +9,7 @@
 #include "api/execution_id_text.h"
 #include "api/history_request.h"
 #include "api/json_type.h"
+#include "api/paced_batch.h"
 #include "schema/json.h"
 
 namespace forkbox::api {
@@ -23,6 +24,8 @@ constexpr const char* kExecutePath = "/api/v1/execute";
 constexpr const char* kBatchPath = "/api/v1/execute/batch";
 // Room for what an item of a batch adds to the key of the batch: ":49".
 constexpr std::size_t kMaxBatchKeyBytes = 250;
+// How long an item of a batch waits for others of its account to end.
+constexpr std::chrono::milliseconds kItemPatience{60'000};
 
 void Send(http::Reply& reply, const Exec0Answer& answer) {
   http::Fields headers = answer.headers;
@@ -192,24 +195,35 @@ void Exec0Dialect::Batch(http::Call& call, const KeyIdentity& identity) {
       [service = &parts_.service, identity, clock = &parts_.clock] {
         return Exec0Runs({*service, *clock, {}}).RateHeaders(identity);
       });
-  const std::string key = caller->idempotency_key;
-  const auto ids = std::make_shared<std::vector<ExecutionId>>();  // shared with OnGone()
-  for (std::size_t i = 0; i < requests.size(); ++i) {
-    if (!requests[i]) {
-      batch->Put(i, Exec0ErrorBody(requests[i].error()));
-      continue;
-    }
-    schema::Execution& execution = requests[i]->execution;
-    ShareOutput(&execution.limits, options_.request, runs);
-    if (!key.empty()) caller->idempotency_key = key + ':' + std::to_string(i);
-    const auto cancellable =
-        runs_.Start(std::move(execution), *caller, "executions[" + std::to_string(i) + "].",
-                    [batch, i](Exec0Answer answer) { batch->Put(i, std::move(answer.body)); });
-    if (cancellable) ids->push_back(*cancellable);
+  for (auto& request : requests) {
+    if (request) ShareOutput(&request->execution.limits, options_.request, runs);
   }
-  call.reply.OnGone([service = &parts_.service, ids] {
-    for (const ExecutionId& id : *ids) service->Cancel(id);
-  });
+  const std::size_t count = requests.size();
+  caller->patience = kItemPatience;
+  // Called until the last item ends, which may be after this dialect.
+  const auto start = [runs = runs_, batch, caller = *std::move(caller),
+                      held = std::make_shared<decltype(requests)>(std::move(requests))](
+                         std::size_t i, std::function<void()> ended) -> std::optional<ExecutionId> {
+    auto& request = (*held)[i];
+    if (!request) {
+      batch->Put(i, Exec0ErrorBody(request.error()));
+      ended();
+      return std::nullopt;
+    }
+    Exec0Caller of_item = caller;
+    if (!caller.idempotency_key.empty()) of_item.idempotency_key += ':' + std::to_string(i);
+    schema::Execution execution = std::move(request->execution);
+    request->execution = {};
+    return runs.Start(std::move(execution), of_item, "executions[" + std::to_string(i) + "].",
+                      [batch, i, ended = std::move(ended)](Exec0Answer answer) {
+                        batch->Put(i, std::move(answer.body));
+                        ended();
+                      });
+  };
+  const auto paced =
+      PacedBatch::Run(count, identity.limits.concurrency, start,
+                      [service = &parts_.service](const ExecutionId& id) { service->Cancel(id); });
+  call.reply.OnGone([paced] { paced->Abandon(); });
 }
 
 // ---- what became of them ------------------------------------------------------------------------

@@ -116,25 +116,27 @@ struct Context {
   }
 };
 
-void Submit(Execution execution, Context context) {
+void Submit(Execution execution, milliseconds patience, Context context) {
   ExecutionService* const service = context.service;
   store::AcceptTerms terms = context.terms;
-  service->Submit(std::move(execution), std::move(terms),
-                  [context = std::move(context)](Result<schema::Outcome> outcome,
-                                                 const store::Acceptance& account) {
-                    if (account.verdict == store::AcceptVerdict::kRepeated) {
-                      return context.AnswerRepeated(account);
-                    }
-                    if (!outcome) return context.done(context.Problem(outcome.error(), account));
-                    store::ExecutionRecord record;
-                    record.execution = context.execution;
-                    record.state = outcome->state;
-                    record.finished_unix_ms = context.clock->UnixMillis();
-                    record.outcome = *std::move(outcome);
-                    context.done({.status = 200,
-                                  .body = Text(ToDocument(record, {.whole_row = false})),
-                                  .headers = context.Rate(account)});
-                  });
+  service->Submit(
+      std::move(execution), std::move(terms),
+      [context = std::move(context)](Result<schema::Outcome> outcome,
+                                     const store::Acceptance& account) {
+        if (account.verdict == store::AcceptVerdict::kRepeated) {
+          return context.AnswerRepeated(account);
+        }
+        if (!outcome) return context.done(context.Problem(outcome.error(), account));
+        store::ExecutionRecord record;
+        record.execution = context.execution;
+        record.state = outcome->state;
+        record.finished_unix_ms = context.clock->UnixMillis();
+        record.outcome = *std::move(outcome);
+        context.done({.status = 200,
+                      .body = Text(ToDocument(record, {.whole_row = false})),
+                      .headers = context.Rate(account)});
+      },
+      patience);
 }
 
 void Enqueue(Execution execution, Context context) {
@@ -196,7 +198,7 @@ std::optional<ExecutionId> Exec0Runs::Start(Execution execution, const Exec0Call
   const ExecutionId id = execution.id;
   // Who gave it a key means to ask again when the connection breaks.
   const bool outlives_client = !execution.idempotency_key.empty();
-  Submit(std::move(execution), std::move(context));
+  Submit(std::move(execution), caller.patience, std::move(context));
   if (outlives_client) return std::nullopt;
   return id;
 }

@@ -2,6 +2,7 @@
 // share it.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -28,7 +29,9 @@ struct Exec0Caller {
   std::string request_id;
   std::string client_address;
   std::string idempotency_key;  // "" for none
-  http::Reply reply;            // only asked whether its client is still there
+  // How long it may wait for others of the account to end; see ExecutionService::Submit().
+  std::chrono::milliseconds patience{0};
+  http::Reply reply;  // only asked whether its client is still there
 };
 
 // Thread-safe; nothing here blocks. Its callbacks do not need it any more.

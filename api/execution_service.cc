@@ -62,6 +62,8 @@ tl::unexpected<Error> RefusedBy(const store::Acceptance& acceptance,
 // A program's result may reach its client a moment before the store: whoever then asks for the next
 // one at once is not yet over his limit of executions at a time.
 constexpr milliseconds kSecondThoughts[] = {milliseconds(15), milliseconds(60)};
+// Between later questions of those who may wait for longer.
+constexpr milliseconds kPatientPause{250};
 
 constexpr milliseconds kFirstAwaitPause{20};
 constexpr milliseconds kLongestAwaitPause{1'000};
@@ -86,7 +88,8 @@ class ExecutionService::Core : public std::enable_shared_from_this<Core> {
         reads_(options_.reader_threads, options_.max_waiting_reads),
         housekeeper_([this](const std::stop_token& stop) { KeepHouse(stop); }) {}
 
-  ExecutionId Submit(schema::Execution execution, store::AcceptTerms terms, OnAnswer on_answer);
+  ExecutionId Submit(schema::Execution execution, store::AcceptTerms terms, OnAnswer on_answer,
+                     milliseconds patience);
   ExecutionId Enqueue(schema::Execution execution, store::AcceptTerms terms,
                       std::uint64_t max_waiting, OnTaken on_taken);
   AccountRoom::Minute MinuteOf(const schema::KeyId& key) {
@@ -119,6 +122,7 @@ class ExecutionService::Core : public std::enable_shared_from_this<Core> {
     AccountRoom::Account account;
     store::AcceptTerms terms;
     bool asks = false;  // the store accepts it under terms; else it is merely inserted
+    std::chrono::steady_clock::time_point patient_until;
     Log log;
     OnAnswer on_answer;            // taken by whoever settles
     store::Acceptance acceptance;  // once the store has said so
@@ -181,6 +185,10 @@ class ExecutionService::Core : public std::enable_shared_from_this<Core> {
   void WriteThenPublish(const WaitPtr& wait, const queue::Message& message, std::size_t attempt);
 
   void Publish(const WaitPtr& wait, queue::Message message);
+  bool IsWaitedFor(const WaitPtr& wait) {
+    const std::lock_guard lock(mutex_);
+    return !wait->settled;
+  }
   void OnWritten(const WaitPtr& wait, const Result<store::Acceptance>& written, bool published);
   void OnReply(const WaitPtr& wait, Outcome outcome);
   void OnPublishRefused(const WaitPtr& wait, Error error);
@@ -232,7 +240,7 @@ bool ExecutionService::Core::Asks(const schema::Execution& execution,
 }
 
 ExecutionId ExecutionService::Core::Submit(schema::Execution execution, store::AcceptTerms terms,
-                                           OnAnswer on_answer) {
+                                           OnAnswer on_answer, milliseconds patience) {
   if (execution.id.empty()) execution.id = ExecutionId(NewUuidV7());
   if (execution.created_unix_ms == 0) execution.created_unix_ms = clock_.UnixMillis();
   const ExecutionId id = execution.id;
@@ -274,6 +282,7 @@ ExecutionId ExecutionService::Core::Submit(schema::Execution execution, store::A
                                   .account = account,
                                   .terms = std::move(terms),
                                   .asks = asks,
+                                  .patient_until = std::chrono::steady_clock::now() + patience,
                                   .log = log,
                                   .on_answer = std::move(on_answer),
                                   .acceptance = {},
@@ -287,8 +296,8 @@ ExecutionId ExecutionService::Core::Submit(schema::Execution execution, store::A
     const std::size_t waits = known == waits_of_.end() ? 0 : known->second;
     // A request that may be a repetition of one accepted is never refused unasked.
     if (asks && execution.idempotency_key.empty()) {
-      if (const auto refusal =
-              room_.CertainRefusal(account, wait->terms, waits, execution.created_unix_ms)) {
+      if (const auto refusal = room_.CertainRefusal(
+              account, wait->terms, patience.count() > 0 ? 0 : waits, execution.created_unix_ms)) {
         lock.unlock();
         const auto error = RefusedBy(*refusal, wait->terms);
         log.Warn("execution.refused", {{"cause", error.value().message}});
@@ -375,11 +384,15 @@ void ExecutionService::Core::WriteThenPublish(const WaitPtr& wait, const queue::
         const auto self = core.lock();
         if (self == nullptr) return;
         const bool too_many = written && written->verdict == store::AcceptVerdict::kTooManyAtOnce;
-        if (too_many && attempt < std::size(kSecondThoughts) &&
-            self->timer_.After(kSecondThoughts[attempt], [core, wait, message, attempt] {
-              const auto later = core.lock();
-              if (later != nullptr) later->WriteThenPublish(wait, message, attempt + 1);
-            })) {
+        const bool thinks = attempt < std::size(kSecondThoughts);
+        if (too_many && self->IsWaitedFor(wait) &&
+            (thinks || std::chrono::steady_clock::now() < wait->patient_until) &&
+            self->timer_.After(thinks ? kSecondThoughts[attempt] : kPatientPause,
+                               [core, wait, message, attempt] {
+                                 const auto later = core.lock();
+                                 if (later != nullptr)
+                                   later->WriteThenPublish(wait, message, attempt + 1);
+                               })) {
           return;
         }
         self->OnWritten(wait, written, /*published=*/false);
@@ -873,8 +886,8 @@ ExecutionId ExecutionService::Submit(schema::Execution execution, OnDone on_done
       });
 }
 ExecutionId ExecutionService::Submit(schema::Execution execution, store::AcceptTerms terms,
-                                     OnAnswer on_answer) {
-  return core_->Submit(std::move(execution), std::move(terms), std::move(on_answer));
+                                     OnAnswer on_answer, milliseconds patience) {
+  return core_->Submit(std::move(execution), std::move(terms), std::move(on_answer), patience);
 }
 ExecutionId ExecutionService::Enqueue(schema::Execution execution, std::uint64_t max_waiting,
                                       OnAccepted on_accepted) {

@@ -81,8 +81,10 @@ class ExecutionService {
   // the errors of OnDone, by `verdict`: kQueueFull for a limit of the account; kConflict for
   // kRepeated, where `id` is the execution to Await() instead, and for kOtherRequest.
   using OnAnswer = std::function<void(Result<schema::Outcome>, const store::Acceptance& account)>;
+  // `patience`: how long it may wait for others of its account to end when there are too many at
+  // once, before it is refused for that; meanwhile it counts as one of them in this process.
   schema::ExecutionId Submit(schema::Execution execution, store::AcceptTerms terms,
-                             OnAnswer on_answer);
+                             OnAnswer on_answer, std::chrono::milliseconds patience = {});
 
   // Called exactly once for each Enqueue, as OnDone is. Success: the row is durable, it will run.
   // The depth is that of its lane right afterwards, or what it was when it was kQueueFull; zeros

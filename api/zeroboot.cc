@@ -12,6 +12,7 @@
 #include "api/account_refusal.h"
 #include "api/error_response.h"
 #include "api/json_type.h"
+#include "api/paced_batch.h"
 #include "base/uuid.h"
 #include "schema/json.h"
 
@@ -26,6 +27,8 @@ using schema::Reason;
 
 constexpr std::string_view kJsonType = "application/json";
 constexpr int kInfrastructureFailure = -1;
+// How long an item of a batch waits for others of its account to end.
+constexpr std::chrono::milliseconds kItemPatience{60'000};
 
 // A request that was not accepted.
 struct Problem {
@@ -367,31 +370,44 @@ void ZerobootDialect::Batch(http::Call& call) {
   const store::AcceptTerms terms = TermsOf(*identity, /*per_minute=*/false);
   // Shared by the items' callbacks, which come from any thread in any order.
   auto batch = std::make_shared<BatchReply>(call.reply, items.size(), terms, parts_);
-  auto ids = std::make_shared<std::vector<ExecutionId>>();
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    Item& item = items[i];
-    if (!item.language_ready) {
-      batch->Put(i, NoTemplate(item));
-      continue;
-    }
-    ids->push_back(item.id);
+  const std::size_t count = items.size();
+  for (Item& item : items) {
     item.execution.owner = identity->owner;
     item.execution.key_id = identity->key_id;
     item.execution.client_address = parts_.admission.AddressOf(call.fields, call.client_address);
     item.execution.request_id = call.request_id;
     item.execution.limits.output_bytes = std::min<std::uint64_t>(
-        item.execution.limits.output_bytes, options_.max_batch_output_bytes / items.size());
-    schema::Execution execution = std::move(item.execution);
-    parts_.service.Submit(
-        std::move(execution), terms,
-        [batch, i, item](Result<Outcome> outcome, const store::Acceptance& account) {
-          if (outcome) return batch->Put(i, ZerobootResponse(item.id, *outcome, item.timeout));
-          batch->PutRefused(i, NotSent(item, outcome.error()), outcome.error(), account);
-        });
+        item.execution.limits.output_bytes, options_.max_batch_output_bytes / count);
   }
-  call.reply.OnGone([service = &parts_.service, ids] {
-    for (const ExecutionId& id : *ids) service->Cancel(id);
-  });
+  const auto start = [service = &parts_.service, terms, batch,
+                      held = std::make_shared<std::vector<Item>>(std::move(items))](
+                         std::size_t i, std::function<void()> ended) -> std::optional<ExecutionId> {
+    Item& item = (*held)[i];
+    if (!item.language_ready) {
+      batch->Put(i, NoTemplate(item));
+      ended();
+      return std::nullopt;
+    }
+    schema::Execution execution = std::move(item.execution);
+    item.execution = {};
+    service->Submit(
+        std::move(execution), terms,
+        [batch, i, item, ended = std::move(ended)](Result<Outcome> outcome,
+                                                   const store::Acceptance& account) {
+          if (outcome) {
+            batch->Put(i, ZerobootResponse(item.id, *outcome, item.timeout));
+          } else {
+            batch->PutRefused(i, NotSent(item, outcome.error()), outcome.error(), account);
+          }
+          ended();
+        },
+        kItemPatience);
+    return item.id;
+  };
+  const auto paced =
+      PacedBatch::Run(count, identity->limits.concurrency, start,
+                      [service = &parts_.service](const ExecutionId& id) { service->Cancel(id); });
+  call.reply.OnGone([paced] { paced->Abandon(); });
 }
 
 void ZerobootDialect::Health(http::Call& call) {

@@ -578,6 +578,28 @@ TEST_F(Exec0HttpTest, ABatchAnswersInOrderAndRefusesItemByItem) {
   EXPECT_EQ(results[3]["result"]["stdout"], "four");
 }
 
+TEST_F(Exec0HttpTest, ABatchWaitsForRoomInItsAccount) {
+  Start({"exec0_one"});
+  const http::Fields key{{"Authorization", "Bearer exec0_one"}};
+  std::vector<json> items;
+  for (int i = 0; i < 50; ++i) items.push_back(Program({{"code", std::to_string(i)}}));
+  // Others of the account run, and end after a while.
+  store::Acceptance full;
+  full.verdict = store::AcceptVerdict::kTooManyAtOnce;
+  full.unfinished = 20;
+  store_.set_refusal(full);
+  std::thread others([&] {
+    std::this_thread::sleep_for(milliseconds(400));
+    store_.set_refusal(std::nullopt);
+  });
+  const Answer answer = Post(kBatch, {{"executions", items}}, key);
+  others.join();
+  ASSERT_EQ(answer.status, 200) << answer.raw.body;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    EXPECT_EQ(answer.body["results"][i]["result"]["stdout"], std::to_string(i));
+  }
+}
+
 TEST_F(Exec0HttpTest, ABatchCanBeQueued) {
   Start();
   const Answer answer = Post(kBatch, {{"async", true}, {"executions", {Program(), Program()}}},

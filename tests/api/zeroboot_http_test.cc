@@ -312,6 +312,38 @@ TEST_F(ZerobootHttpTest, ABatchRunsInParallelAndKeepsItsOrder) {
   EXPECT_EQ(messages[1].execution->language, "javascript");
 }
 
+TEST_F(ZerobootHttpTest, ABatchLongerThanItsAccountMayRunAtOnceRunsToItsEnd) {
+  Start({Key("zb_live_abcdefgh")});
+  std::string body = R"({"executions":[)";
+  for (int i = 0; i < 100; ++i) {
+    body += std::string(i > 0 ? "," : "") + R"({"code":")" + std::to_string(i) + R"("})";
+  }
+  const http::Fields headers{{"Content-Type", "application/json"},
+                             {"Authorization", "Bearer zb_live_abcdefgh"}};
+  const auto connection =
+      SendRequest(server_->port(), {"POST", "/v1/exec/batch", headers, body + "]}"});
+  const std::size_t at_once = store::AccountLimits{}.concurrency;
+  for (std::size_t ended = 0; ended < 100; ++ended) {
+    broker_.AwaitPublished(std::min<std::size_t>(100, ended + at_once));
+    EXPECT_LE(broker_.published().size(), ended + at_once);
+    Echo(broker_, broker_.published()[ended]);
+  }
+  const HttpAnswer answer = ReadAnswer(connection);
+  EXPECT_EQ(answer.status, 200);
+  const json results = json::parse(answer.body)["results"];
+  ASSERT_EQ(results.size(), 100U);
+  for (std::size_t i = 0; i < 100; ++i) EXPECT_EQ(results[i]["stdout"], std::to_string(i));
+
+  // Whoever leaves in the middle starts nothing more.
+  {
+    const auto leaving =
+        SendRequest(server_->port(), {"POST", "/v1/exec/batch", headers, body + "]}"});
+    broker_.AwaitPublished(100 + at_once);
+  }
+  broker_.AwaitCancelled(at_once);
+  EXPECT_EQ(broker_.published().size(), 100 + at_once);
+}
+
 TEST_F(ZerobootHttpTest, ABatchIsTakenWholeOrNotAtAll) {
   Start();
   broker_.set_runner(Echo);
