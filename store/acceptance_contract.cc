@@ -211,6 +211,29 @@ TEST_P(AcceptanceContract, AWithdrawnOneGivesBackWhatItTook) {
   EXPECT_EQ(entries->back().key_id, KeyId("key-1"));
 }
 
+// Calls whose rate is not limited leave the minute of their key to those whose is.
+TEST_P(AcceptanceContract, TheMinuteCountsOnlyWhatItLimits) {
+  std::vector<Execution> unlimited;
+  for (int i = 0; i < 5; ++i) {
+    unlimited.push_back(Asked());
+    EXPECT_EQ(VerdictOf(executions(), unlimited.back(), {.concurrency = 100}),
+              AcceptVerdict::kAccepted);
+  }
+  EXPECT_EQ(usage().AcceptedThisMinute(KeyId("key-1"), kNow), 0U);
+  EXPECT_EQ(usage().AcceptedThisMonth(OwnerId("a"), kNow), 5U);
+  EXPECT_EQ(Accept(executions(), Asked(), {.per_minute = 2}).used_this_minute, 1U);
+  EXPECT_EQ(Accept(executions(), Asked(), {.per_minute = 2}).used_this_minute, 2U);
+  EXPECT_EQ(VerdictOf(executions(), Asked(), {.per_minute = 2}), AcceptVerdict::kRateLimited);
+  // One that did not take of the minute gives nothing back to it.
+  std::promise<Result<bool>> withdrawn;
+  executions().WithdrawAsync(unlimited[0].id, CompletedWith(""), kNow + 1,
+                             [&](Result<bool> done) { withdrawn.set_value(std::move(done)); });
+  EXPECT_EQ(withdrawn.get_future().get(), true);
+  EXPECT_EQ(usage().AcceptedThisMinute(KeyId("key-1"), kNow), 2U);
+  EXPECT_EQ(usage().AcceptedThisMonth(OwnerId("a"), kNow), 6U);
+  EXPECT_EQ(VerdictOf(executions(), Asked(), {.per_minute = 2}), AcceptVerdict::kRateLimited);
+}
+
 TEST_P(AcceptanceContract, BadOnesAmongGoodOnesFailAlone) {
   const Execution taken = Asked();
   ASSERT_EQ(VerdictOf(executions(), taken, {}), AcceptVerdict::kAccepted);

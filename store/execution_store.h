@@ -81,7 +81,7 @@ enum class AcceptVerdict {
 struct Acceptance {
   AcceptVerdict verdict = AcceptVerdict::kAccepted;
   schema::ExecutionId id;              // with kRepeated: of the earlier one
-  std::uint64_t used_this_minute = 0;  // by the key, this one included if accepted
+  std::uint64_t used_this_minute = 0;  // by the key, this one included if it counts
   std::uint64_t used_this_month = 0;   // by the owner, likewise
   std::uint64_t unfinished = 0;        // of the owner at once, likewise; 0 without such a limit
   std::int64_t minute_ends_unix_ms = 0;

@@ -111,7 +111,7 @@ constexpr std::string_view kVersion3[] = {
     "ALTER TABLE executions ADD COLUMN language TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE executions ADD COLUMN key_id TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE executions ADD COLUMN idempotency_key TEXT NOT NULL DEFAULT ''",
-    // 1 when the tables of what was accepted count it.
+    // 0 unless the tables of what was accepted count it, see store/acceptance_sql.h.
     "ALTER TABLE executions ADD COLUMN counted BIGINT NOT NULL DEFAULT 0",
     "ALTER TABLE executions ADD COLUMN open_owner TEXT",      // until it is finished
     "ALTER TABLE executions ADD COLUMN ended_owner TEXT",     // from then on, if it is listed

@@ -153,8 +153,11 @@ Write<Acceptance> WriteAccept(const schema::Execution& execution, const AcceptTe
            std::int64_t{accounting.waits ? 0 : terms.concurrency})) {
     write.values.push_back(std::move(value));
   }
-  write.then.push_back(
-      {sql::kCountMinute, GroupCommit::Values(accounting.id, MinuteOf(now), accounting.key_id)});
+  // Only of those whose rate is limited: others would use up the minute of the same key.
+  if (terms.per_minute != 0) {
+    write.then.push_back(
+        {sql::kCountMinute, GroupCommit::Values(accounting.id, MinuteOf(now), accounting.key_id)});
+  }
   write.then.push_back(
       {sql::kCountMonth, GroupCommit::Values(accounting.id, MonthOf(now), accounting.owner)});
   if (!execution.idempotency_key.empty()) {
@@ -210,10 +213,11 @@ Result<void> GiveBack(Connection& to, Param execution, const std::vector<Cell>& 
   const std::string_view key = ended[2].text();
   const std::int64_t created = ended[3].number();
   const std::string_view idempotency_key = ended[4].text();
-  const bool counted = ended[5].number() != 0;
+  const std::int64_t counted_by = ended[5].number();  // see sql::kAccept
+  const bool counted = counted_by != 0;
   std::vector<std::pair<std::string_view, std::vector<Param>>> statements;
+  if (counted_by == 1) statements.push_back({sql::kUncountMinute, {MinuteOf(created), key}});
   if (counted) {
-    statements.push_back({sql::kUncountMinute, {MinuteOf(created), key}});
     statements.push_back({sql::kUncountMonth, {MonthOf(created), owner}});
   }
   if (!idempotency_key.empty()) {

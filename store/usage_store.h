@@ -42,8 +42,8 @@ class UsageStore {
   // Oldest first, at most `limit`.
   virtual Result<std::vector<UsageRecord>> List(const schema::OwnerId& owner,
                                                 std::int64_t since_unix_ms, std::size_t limit) = 0;
-  // Executions accepted in the calendar month (UTC) of `now_unix_ms`, and by that key in the
-  // minute.
+  // Executions accepted in the calendar month (UTC) of `now_unix_ms`; and by that key in the
+  // minute, of those whose rate is limited.
   virtual Result<std::uint64_t> AcceptedThisMonth(const schema::OwnerId& owner,
                                                   std::int64_t now_unix_ms) = 0;
   virtual Result<std::uint64_t> AcceptedThisMinute(const schema::KeyId& key,

@@ -76,7 +76,7 @@ TEST_P(UsageStoreContract, CountersThatAreLongOverAreForgotten) {
     Execution execution = NewExecutionAt(at);
     execution.key_id = KeyId("key-1");
     std::promise<void> accepted;
-    executions().AcceptAsync(execution, {}, [&](const Result<Acceptance>& got) {
+    executions().AcceptAsync(execution, {.per_minute = 9}, [&](const Result<Acceptance>& got) {
       EXPECT_TRUE(got.has_value());
       accepted.set_value();
     });
