@@ -6,7 +6,7 @@
 
 namespace forkbox::sandbox {
 
-inline constexpr std::size_t kMaxArtefactBytes = 64U << 20;  // of all files together
+inline constexpr std::size_t kMaxArtefactBytes = 24U << 20;  // of all files together
 inline constexpr std::size_t kMaxArtefactFiles = 4096;
 inline constexpr std::size_t kMaxArtefactDepth = 32;  // of folders in each other
 inline constexpr std::size_t kMaxArtefactPathBytes = 1024;

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "base/unique_fd.h"
+#include "runner/sandbox/artefact_cache.h"
 #include "runner/sandbox/artefacts.h"
 #include "runner/sandbox/wire.h"
 #include "schema/utf8.h"
@@ -40,8 +41,13 @@ constexpr std::size_t kMaxDiagnosticsBytes = 64U << 10;
 // think that it was the source.
 constexpr int kAttempts = 2;
 
-// How long a source waits for a process: one can be killed and two be started in it.
-constexpr seconds kMaxWait{90};
+// How long a source waits for a process: all can be late and be replaced in it. The first ones take
+// what a machine takes that starts everything else, too.
+constexpr seconds kMaxWait{10};
+constexpr seconds kMaxFirstWait{90};
+
+// Of digests and short texts.
+constexpr std::size_t kMaxOffences = 4096;
 
 bool EndsWith(std::string_view text, std::string_view end) {
   return text.size() > end.size() && text.substr(text.size() - end.size()) == end;
@@ -166,12 +172,16 @@ bool Apply(std::string_view reply, const schema::Source& source, const Plan& pla
 Transpiler::Transpiler(Driver& driver, TranspilerOptions options)
     : driver_(driver), options_(std::move(options)), slots_(options_.processes) {}
 
-Transpiler::~Transpiler() = default;
+Transpiler::~Transpiler() {
+  for (std::jthread& keeper : keepers_) keeper.request_stop();
+}
 
 void Transpiler::Prepare() {
   const std::lock_guard lock(mutex_);
   if (std::exchange(prepared_, true)) return;
-  keeper_ = std::jthread([this](const std::stop_token& stop) { KeepRunning(stop); });
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    keepers_.emplace_back([this, i](const std::stop_token& stop) { KeepRunning(i, stop); });
+  }
 }
 
 TranspilerStats Transpiler::Stats() const {
@@ -198,10 +208,19 @@ Compiled Transpiler::Compile(const schema::Source& source, const std::stop_token
   };
   const Plan plan = PlanOf(source, options_.file_name, options_.max_source_bytes);
   if (!plan.refusal.empty()) return end(Reason::kCompileFailed, Bounded(plan.refusal));
+  if (std::string refusal = RefusalOf(plan.request); !refusal.empty()) {
+    compiled.repeatable = false;  // remembered here, and not for as long as a cache would
+    return end(Reason::kCompileFailed, std::move(refusal));
+  }
+  const auto refuse = [&](const std::string& what) {
+    const std::string refusal = options_.file_name + ": error: " + what + "\n";
+    Remember(plan.request, refusal);
+    return end(Reason::kCompileFailed, refusal);
+  };
   Prepare();
   const milliseconds time = TimeFor(plan.bytes, plan.files.size());
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    Slot* const slot = Take(start + kMaxWait, cancelled, &compiled.message);
+    Slot* const slot = Take(cancelled, &compiled.message);
     if (slot == nullptr && cancelled.stop_requested()) return end(Reason::kCancelled, "");
     if (slot == nullptr) return end(Reason::kSandboxFailed, "");
     const Exchange exchange =
@@ -213,27 +232,51 @@ Compiled Transpiler::Compile(const schema::Source& source, const std::stop_token
     if (good) return end(compiled.reason, std::move(compiled.output));
     if (exchange.ending == Ending::kCancelled) return end(Reason::kCancelled, "");
     if (exchange.ending == Ending::kLate) {
-      return end(Reason::kCompileFailed, options_.file_name +
-                                             ": error: transpiling took longer than " +
-                                             std::to_string(time.count()) + " ms\n");
+      return refuse("transpiling took longer than " + std::to_string(time.count()) + " ms");
     }
-    if (exchange.ending == Ending::kTooLarge) {
-      return end(Reason::kCompileFailed,
-                 options_.file_name + ": error: the transpiled program is too large\n");
-    }
+    if (exchange.ending == Ending::kTooLarge) return refuse("the transpiled program is too large");
   }
-  return end(Reason::kCompileFailed,
-             options_.file_name + ": error: the transpiler ran out of memory or ended on this\n");
+  return refuse("the transpiler ran out of memory or ended on this");
+}
+
+// What was said of the same request when it cost a process; "" for any other.
+std::string Transpiler::RefusalOf(std::string_view request) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto now = steady_clock::now();
+    while (!offence_order_.empty() && offences_[offence_order_.front()].until <= now) {
+      offences_.erase(offence_order_.front());
+      offence_order_.pop_front();
+    }
+    if (offences_.empty()) return {};  // as nearly always: no digest is needed
+  }
+  const std::string key = ArtefactKey(request, {});
+  const std::lock_guard lock(mutex_);
+  const auto found = offences_.find(key);
+  return found == offences_.end() ? std::string() : found->second.refusal;
+}
+
+void Transpiler::Remember(std::string_view request, const std::string& refusal) {
+  const std::string key = ArtefactKey(request, {});
+  if (key.empty()) return;
+  const std::lock_guard lock(mutex_);
+  const Offence offence{steady_clock::now() + options_.refuse_time, refusal};
+  if (!offences_.emplace(key, offence).second) return;
+  offence_order_.push_back(key);
+  if (offence_order_.size() > kMaxOffences) {
+    offences_.erase(offence_order_.front());
+    offence_order_.pop_front();
+  }
 }
 
 // A process that is ready and idle, now the caller's; nullptr when there was none in time.
-Transpiler::Slot* Transpiler::Take(Deadline deadline, const std::stop_token& cancelled,
-                                   std::string* why_not) {
+Transpiler::Slot* Transpiler::Take(const std::stop_token& cancelled, std::string* why_not) {
   std::unique_lock lock(mutex_);
   if (waiting_ >= options_.max_waiting) {
-    *why_not = "too many sources wait for the transpiler";
+    *why_not = "the transpiler is busy: too many sources wait for it";
     return nullptr;
   }
+  const Deadline deadline = steady_clock::now() + (stats_.started == 0 ? kMaxFirstWait : kMaxWait);
   ++waiting_;
   Slot* taken = nullptr;
   const auto take = [&] {
@@ -255,7 +298,11 @@ Transpiler::Slot* Transpiler::Take(Deadline deadline, const std::stop_token& can
   changed_.wait_until(lock, cancelled, deadline, take);
   --waiting_;
   if (taken != nullptr) taken->busy = true;
-  if (taken == nullptr) *why_not = "no transpiler: " + last_failure_;
+  if (taken == nullptr) {
+    *why_not = last_failure_.empty()
+                   ? "the transpiler is busy: none of its processes was free in time"
+                   : "no transpiler: " + last_failure_;
+  }
   return taken;
 }
 
@@ -270,23 +317,21 @@ void Transpiler::GiveBack(Slot* slot, bool keep) {
   changed_.notify_all();
 }
 
-void Transpiler::KeepRunning(const std::stop_token& stop) {
+// Each slot has a thread: one that is slow to start does not keep the others waiting.
+void Transpiler::KeepRunning(std::size_t index, const std::stop_token& stop) {
   constexpr milliseconds kFirstPause{200};
   constexpr milliseconds kLongestPause{10'000};
   milliseconds pause = kFirstPause;
   std::unique_lock lock(mutex_);
-  const auto missing = [&] {
-    return std::find_if(slots_.begin(), slots_.end(),
-                        [](const Slot& slot) { return slot.service == nullptr; });
-  };
-  while (changed_.wait(lock, stop, [&] { return missing() != slots_.end(); })) {
+  Slot& slot = slots_[index];
+  while (changed_.wait(lock, stop, [&] { return slot.service == nullptr; })) {
     lock.unlock();
     auto service = StartProcess(stop);
     lock.lock();
     if (service) {
-      // Only this thread fills slots, so there still is one.
-      *missing() = {std::move(*service), false, 0};
+      slot = {std::move(*service), false, 0};
       ++stats_.started;
+      last_failure_.clear();
       pause = kFirstPause;
       changed_.notify_all();
       continue;
@@ -359,7 +404,10 @@ Transpiler::Exchange Transpiler::Talk(Service& service, std::string_view request
     }
     reply.append(got);
     if (reply.size() > size) return {};  // it talks out of turn
-    if (reply.size() == size) return {Ending::kAnswered, std::move(reply)};
+    if (reply.size() < size) continue;
+    // An answer to what it has not read is none, and the rest would be the next source's.
+    if (!request.empty()) return {};
+    return {Ending::kAnswered, std::move(reply)};
   }
 }
 

@@ -4,20 +4,25 @@
 // once. It reads text from anyone: each process is a sandbox like those of programs (Driver::Serve)
 // and serves one source at a time, in its own memory put back to the same state after each
 // (languages/typescript/transpile.js). It is given no more than a deadline: a process that is late,
-// dies or answers nonsense is replaced, and only the source it worked on is affected.
+// dies or answers nonsense is replaced, and only the source it worked on is affected: it is
+// remembered for a while and then refused at once.
 //
 // Of the program: main.ts and every .ts, .tsx, .mts and .cts among its files (not .d.ts) become
 // main.js, .js, .mjs and .cjs with an inline source map; the other files are left as they are.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include "base/clock.h"
@@ -28,7 +33,7 @@
 namespace forkbox::sandbox {
 
 struct TranspilerOptions {
-  std::size_t processes = 2;
+  std::size_t processes = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 2, 8);
   std::string file_name = "main.ts";  // of Source::code
   // Sources that may wait for a process; one more fails at once.
   std::size_t max_waiting = 256;
@@ -40,6 +45,9 @@ struct TranspilerOptions {
   std::chrono::milliseconds start_time{30'000};  // of a process, until it is ready
   std::uint64_t memory_bytes = 1ULL << 30;       // of a process
   std::uint64_t max_source_bytes = 64ULL << 20;  // of all files
+  // A source that cost a process is refused for so long, without another: it is not to take them
+  // from everybody again and again.
+  std::chrono::milliseconds refuse_time{600'000};
   // Whatever it may have gathered, it goes after so many sources.
   std::uint64_t sources_per_process = 50'000;
   Log log = Log::Null();
@@ -77,9 +85,11 @@ class Transpiler final : public Compiler {
     std::string reply;
   };
 
-  Slot* Take(Deadline deadline, const std::stop_token& cancelled, std::string* why_not);
+  Slot* Take(const std::stop_token& cancelled, std::string* why_not);
   void GiveBack(Slot* slot, bool keep);
-  void KeepRunning(const std::stop_token& stop);
+  void KeepRunning(std::size_t index, const std::stop_token& stop);
+  std::string RefusalOf(std::string_view request);
+  void Remember(std::string_view request, const std::string& refusal);
   Result<std::unique_ptr<Service>> StartProcess(const std::stop_token& stop);
   [[nodiscard]] std::chrono::milliseconds TimeFor(std::size_t bytes, std::size_t files) const;
   static Exchange Talk(Service& service, std::string_view request, Deadline deadline,
@@ -93,9 +103,16 @@ class Transpiler final : public Compiler {
   std::vector<Slot> slots_;
   std::size_t waiting_ = 0;
   bool prepared_ = false;
-  std::string last_failure_;
+  std::string last_failure_;  // to start a process; empty while that goes well
   TranspilerStats stats_;
-  std::jthread keeper_;  // last: it uses the others
+  // Sources that cost a process, by a digest of their request; the oldest first in the order.
+  struct Offence {
+    Deadline until;
+    std::string refusal;
+  };
+  std::unordered_map<std::string, Offence> offences_;
+  std::deque<std::string> offence_order_;
+  std::vector<std::jthread> keepers_;  // of one slot each. Last: they use the others
 };
 
 }  // namespace forkbox::sandbox

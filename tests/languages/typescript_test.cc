@@ -653,6 +653,7 @@ const std::string kHang = Repeat("a?(b):c=>", 60) + "d";
 TranspilerOptions Impatient() {
   TranspilerOptions options;
   options.time = seconds(2);
+  options.processes = 2;
   return options;
 }
 
@@ -670,14 +671,31 @@ TEST_F(Typescript, OneThatHangsIsToldSoAndDelaysNobody) {
   EXPECT_EQ(hung.reason, Reason::kCompileFailed);
   EXPECT_EQ(hung.output, "main.ts: error: transpiling took longer than 2000 ms\n");
   EXPECT_FALSE(hung.repeatable);  // not to be kept: a loaded machine may be all there was to it
+  // Once more costs nobody anything.
+  const Compiled again = Transpile(transpiler, kHang);
+  EXPECT_EQ(again.reason, Reason::kCompileFailed);
+  EXPECT_EQ(again.output, hung.output);
+  EXPECT_FALSE(again.repeatable);
+  EXPECT_EQ(transpiler.Stats().lost, 1U);
   // Both at once: a third waits until one was replaced.
   {
-    const std::jthread one([&] { (void)Transpile(transpiler, kHang); });
-    const std::jthread other([&] { (void)Transpile(transpiler, kHang); });
+    const std::jthread one([&] { (void)Transpile(transpiler, kHang + "1"); });
+    const std::jthread other([&] { (void)Transpile(transpiler, kHang + "2"); });
     std::this_thread::sleep_for(milliseconds(300));
     EXPECT_EQ(Transpile(transpiler, "let a: number = 1;").reason, Reason::kExited);
   }
   EXPECT_EQ(transpiler.Stats().lost, 3U);
+}
+
+TEST_F(Typescript, ARefusalPassesAway) {
+  TranspilerOptions options = Impatient();
+  options.time = milliseconds(500);
+  options.refuse_time = milliseconds(100);
+  Transpiler transpiler(driver_->process(), options);
+  EXPECT_EQ(Transpile(transpiler, kHang).reason, Reason::kCompileFailed);
+  std::this_thread::sleep_for(milliseconds(150));
+  EXPECT_EQ(Transpile(transpiler, kHang).reason, Reason::kCompileFailed);
+  EXPECT_EQ(transpiler.Stats().lost, 2U);
 }
 
 TEST_F(Typescript, CancellingEndsATranspileAtOnce) {
@@ -758,7 +776,7 @@ TEST_P(TranspilerFault, CostsAtMostItsOwnSource) {
   const Compiled compiled = Transpile(transpiler, "console.log(1 as number);");
   EXPECT_EQ(compiled.reason, GetParam().reason) << compiled.message;
   EXPECT_EQ(compiled.output, GetParam().said);
-  const Compiled next = Transpile(transpiler, "console.log(1 as number);");
+  const Compiled next = Transpile(transpiler, "console.log(2 as number);");
   EXPECT_EQ(next.reason, Reason::kExited) << next.output;
 }
 
@@ -788,6 +806,27 @@ INSTANTIATE_TEST_SUITE_P(
          "main.ts: error: transpiling took longer than 2000 ms\n"},
     }),
     [](const auto& test) { return Named(test.param.name); });
+
+// Whoever answers before it has heard everything is not asked again: the rest of the request would
+// be taken for the next one.
+TEST_F(Typescript, AnAnswerToHalfARequestIsNone) {
+  Saboteur saboteur(
+      driver_->process(),
+      "return write(...args); };\n"
+      "const read = fs.readSync; let reads = 0; fs.readSync = (...args) => {\n"
+      "  const n = read(...args); if (++reads === 1) {\n"
+      "    write(1, Buffer.from([12, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));\n"
+      "    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500); }\n"
+      "  return n;",
+      1);
+  TranspilerOptions options;
+  options.processes = 1;
+  Transpiler transpiler(saboteur, options);
+  const Compiled compiled =
+      Transpile(transpiler, "/*" + std::string(4U << 20, 'x') + "*/ console.log(1 as number);");
+  EXPECT_EQ(compiled.reason, Reason::kExited) << compiled.output;
+  EXPECT_EQ(transpiler.Stats().lost, 1U);
+}
 
 // One that dies while nobody uses it is replaced before anybody meets it.
 TEST_F(Typescript, AProcessThatDiesIdleCostsNothing) {
