@@ -325,6 +325,7 @@ void EventHub::OnRecord(const EntryPtr& entry, Result<store::ExecutionRecord> re
 
 void EventHub::SetEnded(Entry& entry, store::ExecutionRecord record) {
   entry.document = std::make_shared<const std::string>(ExecutionDocument(record));
+  record.execution.source = {};  // many megabytes perhaps, and no event shows it
   entry.ended = std::make_shared<const store::ExecutionRecord>(std::move(record));
   entry.stdout_text.clear();
   entry.stderr_text.clear();

@@ -78,7 +78,6 @@ class EventHub {
     std::vector<schema::OwnerId> owners;
   };
 
-  void Take(const EntryPtr& entry, std::unique_ptr<Client> client);
   void OnProgress(const EntryPtr& entry, queue::Progress progress);
   void Look(const EntryPtr& entry);
   void OnRecord(const EntryPtr& entry, Result<store::ExecutionRecord> record);

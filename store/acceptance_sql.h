@@ -13,14 +13,14 @@
 
 namespace forkbox::store::sql {
 
-// $1 to $9 as kInsert (store/execution_sql.h), $10 idempotency key, $11 minute, $12 most in it,
+// $1 to $10 as kInsert (store/execution_sql.h), $16 idempotency key, $11 minute, $12 most in it,
 // $13 month, $14 most in it, $15 most at once (store/execution_store.h). An id that is taken fails:
 // then the statements after it would take the other row for theirs.
 inline constexpr std::string_view kAccept =
     "INSERT INTO executions (id, owner, state, attempts, runner, claim_expires_unix_ms,"
     " created_unix_ms, request, lane, dialect, webhook_url, dispatched_unix_ms, language, key_id,"
-    " open_owner, idempotency_key, counted)"
-    " SELECT $1, $2, 'queued', 0, '', 0, $3, $4, $5, $6, $7, $3, $8, $9, $2, $10,"
+    " open_owner, request_head, idempotency_key, counted)"
+    " SELECT $1, $2, 'queued', 0, '', 0, $3, $4, $5, $6, $7, $3, $8, $9, $2, $10, $16,"
     " CASE WHEN $12 = 0 THEN 2 ELSE 1 END"
     " WHERE ($12 = 0 OR COALESCE((SELECT n FROM accepted_by_minute"
     " WHERE minute = $11 AND key_id = $9), 0) < $12)"
@@ -30,7 +30,7 @@ inline constexpr std::string_view kAccept =
     " CASE WHEN lane = 'interactive' OR state = 'running' THEN open_owner END = $2"
     " LIMIT $15) AS at_once) < $15)"
     " AND NOT EXISTS (SELECT 1 FROM idempotency_keys"
-    " WHERE owner = $2 AND idempotency_key = $10)";
+    " WHERE owner = $2 AND idempotency_key = $16)";
 
 // $1 execution, $2 minute, $3 key
 inline constexpr std::string_view kCountMinute =

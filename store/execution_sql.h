@@ -10,12 +10,12 @@
 namespace forkbox::store::sql {
 
 // $1 id, $2 owner, $3 created, $4 request, $5 lane, $6 dialect, $7 webhook URL, $8 language,
-// $9 key
+// $9 key, $10 the request without its source, or "" when it is short
 inline constexpr std::string_view kInsert =
     "INSERT INTO executions (id, owner, state, attempts, runner, claim_expires_unix_ms,"
     " created_unix_ms, request, lane, dialect, webhook_url, dispatched_unix_ms, language, key_id,"
-    " open_owner)"
-    " VALUES ($1, $2, 'queued', 0, '', 0, $3, $4, $5, $6, $7, $3, $8, $9, $2)"
+    " open_owner, request_head)"
+    " VALUES ($1, $2, 'queued', 0, '', 0, $3, $4, $5, $6, $7, $3, $8, $9, $2, $10)"
     " ON CONFLICT (id) DO NOTHING";
 
 inline constexpr std::string_view kRequest = "SELECT request FROM executions WHERE id = $1";
@@ -76,6 +76,17 @@ inline constexpr std::string_view kGet =
 inline constexpr std::string_view kGetOwned =
     "SELECT state, attempts, runner, claim_expires_unix_ms, started_unix_ms, finished_unix_ms,"
     " request, outcome FROM executions WHERE id = $1 AND owner = $2";
+
+// The same without the source of a long request: it stays where it is.
+inline constexpr std::string_view kGetHead =
+    "SELECT state, attempts, runner, claim_expires_unix_ms, started_unix_ms, finished_unix_ms,"
+    " CASE WHEN request_head <> '' THEN request_head ELSE request END, outcome"
+    " FROM executions WHERE id = $1";
+
+inline constexpr std::string_view kGetOwnedHead =
+    "SELECT state, attempts, runner, claim_expires_unix_ms, started_unix_ms, finished_unix_ms,"
+    " CASE WHEN request_head <> '' THEN request_head ELSE request END, outcome"
+    " FROM executions WHERE id = $1 AND owner = $2";
 
 // $1 lane, $2 now, $3 dispatched before, $4 limit. Each half reads the index in its order: of the
 // waiting at most $4 rows, of the running as many as there are.

@@ -100,6 +100,7 @@ struct HistoryQuery {
   std::size_t limit = 20;               // of which at most 100 are honoured
 };
 struct HistoryPage {
+  // Without execution.source, as of GetHead().
   std::vector<ExecutionRecord> records;
   bool more = false;
 };
@@ -178,6 +179,14 @@ class ExecutionStore {
   // kNotFound for an unknown id, and for another owner's when `owner` is given.
   virtual Result<ExecutionRecord> Get(const schema::ExecutionId& id,
                                       const std::optional<schema::OwnerId>& owner) = 0;
+  // The same without execution.source, which may be many megabytes: for answers. Costs no memory
+  // for it where the store can leave it where it is.
+  virtual Result<ExecutionRecord> GetHead(const schema::ExecutionId& id,
+                                          const std::optional<schema::OwnerId>& owner) {
+    Result<ExecutionRecord> record = Get(id, owner);
+    if (record) record->execution.source = {};
+    return record;
+  }
 
   // Of one lane, least recently dispatched first, those last dispatched before
   // `dispatched_before_unix_ms`: rows `queued`, and rows `running` whose claim expired by

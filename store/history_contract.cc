@@ -107,8 +107,48 @@ TEST_P(HistoryContract, ListsByLanguageStateAndTimeInPages) {
       .limit = 2,
   });
   EXPECT_EQ(whole->records.at(0).state, State::kQueued);
-  EXPECT_EQ(whole->records.at(0).execution.source.code, "print(1)");
+  EXPECT_EQ(whole->records.at(0).execution.source.code, "") << "a list shows no code";
   EXPECT_EQ(whole->records.at(1).outcome->stdout_text, "out");
+}
+
+// However long the requests are, an answer needs none of their sources.
+TEST_P(HistoryContract, HeadsAreWholeButForTheSource) {
+  for (const std::size_t bytes : {std::size_t{10}, std::size_t{1} << 20}) {
+    Execution execution = NewExecution(std::string(bytes, 'x'), 1'000);
+    execution.owner = OwnerId("owner of " + std::to_string(bytes));
+    execution.source.files = {{"a.txt", std::string(bytes, 'y'), false}};
+    execution.dialect_context = R"({"word":"\u0000"})";
+    execution.client_reference = "ref";
+    execution.webhook_url = "https://receiver.example/hook";
+    execution.limits.wall = std::chrono::milliseconds(123);
+    execution.reply_to = "here";
+    ASSERT_TRUE(executions().Insert(execution).has_value());
+    ASSERT_EQ(executions().Finish(execution.id, CompletedWith("out"), 2'000), true);
+
+    const auto expect_head = [&](const ExecutionRecord& head) {
+      EXPECT_EQ(head.execution.source.code, "");
+      EXPECT_TRUE(head.execution.source.files.empty());
+      EXPECT_EQ(head.execution.id, execution.id);
+      EXPECT_EQ(head.execution.owner, execution.owner);
+      EXPECT_EQ(head.execution.dialect_context, execution.dialect_context);
+      EXPECT_EQ(head.execution.client_reference, "ref");
+      EXPECT_EQ(head.execution.webhook_url, execution.webhook_url);
+      EXPECT_EQ(head.execution.limits, execution.limits);
+      EXPECT_EQ(head.execution.reply_to, "here");
+      EXPECT_EQ(head.outcome->stdout_text, "out");
+    };
+    const auto head = executions().GetHead(execution.id, std::nullopt);
+    ASSERT_TRUE(head.has_value()) << head.error().message;
+    expect_head(*head);
+    expect_head(*executions().GetHead(execution.id, execution.owner));
+    EXPECT_EQ(executions().GetHead(execution.id, OwnerId("other")).error().code,
+              ErrorCode::kNotFound);
+    const auto listed = executions().ListHistory({.owner = execution.owner});
+    ASSERT_EQ(listed->records.size(), 1U);
+    expect_head(listed->records[0]);
+    const auto whole = executions().Get(execution.id, execution.owner);
+    EXPECT_EQ(whole->execution.source.code, execution.source.code) << "the runner has all of it";
+  }
 }
 
 // Within one millisecond the id decides; no row is shown twice and none is passed over.

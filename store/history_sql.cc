@@ -61,7 +61,8 @@ const std::string& GetMany() {
   static const std::string text = [] {
     std::string made =
         "SELECT state, attempts, runner, claim_expires_unix_ms, started_unix_ms,"
-        " finished_unix_ms, request, outcome, id FROM executions WHERE id IN (";
+        " finished_unix_ms, CASE WHEN request_head <> '' THEN request_head ELSE request END,"
+        " outcome, id FROM executions WHERE id IN (";
     for (int i = 1; i <= kRecordsAtOnce; ++i) made += (i == 1 ? "" : ", ") + Parameter(i);
     return made + ")";
   }();

@@ -22,7 +22,7 @@ const std::string& CountHistory();
 // The same, and $14 owner, $15 language.
 const std::string& CountHistoryOfLanguage();
 
-// Whole rows, in no order: $1 to $25, of which the last may be "". As kGet, and the id last.
+// Rows in no order: $1 to $25, of which the last may be "". As kGetHead, and the id last.
 inline constexpr int kRecordsAtOnce = 25;
 const std::string& GetMany();
 

@@ -225,11 +225,17 @@ constexpr std::string_view kVersion4[] = {
     " WHERE (CASE WHEN lane = 'interactive' OR state = 'running' THEN open_owner END) IS NOT NULL",
 };
 
+// A long request again, without its source: what answers need of it. "" is none.
+constexpr std::string_view kVersion5[] = {
+    "ALTER TABLE executions ADD COLUMN request_head TEXT NOT NULL DEFAULT ''",
+};
+
 constexpr Migration kMigrations[] = {
     {1, kVersion1, {}},
     {2, kVersion2, kVersion2OnPostgres},
     {3, kVersion3, kVersion3OnPostgres, kVersion3OnSqlite},
     {4, kVersion4, {}},
+    {5, kVersion5, {}},
 };
 
 Result<void> Run(Connection& connection, const Migration& migration,

@@ -29,6 +29,9 @@ using Write = GroupCommit::Write<T>;
 // Requests and outcomes may be megabytes each.
 constexpr std::size_t kLongestPage = 100;
 
+// What a request may be that is read whole though its source is not asked for.
+constexpr std::size_t kShortRequest = 4'096;
+
 // By how much the clocks of two of our processes may differ.
 constexpr std::int64_t kClockSkewMs = 60 * kMinuteMs;
 
@@ -70,10 +73,17 @@ std::optional<Error> Refusal(const schema::Execution& execution) {
 }
 
 std::vector<GroupCommit::Value> RowOf(const schema::Execution& execution) {
+  nlohmann::json request = schema::ToJson(execution);
+  std::string whole = schema::DumpJson(request);
+  std::string head;
+  if (whole.size() > kShortRequest) {
+    request["source"] = schema::ToJson(schema::Source());
+    head = schema::DumpJson(request);
+  }
   return GroupCommit::Values(execution.id.str(), execution.owner.str(), execution.created_unix_ms,
-                             schema::DumpJson(schema::ToJson(execution)),
-                             std::string(schema::ToString(execution.priority)), execution.dialect,
-                             execution.webhook_url, execution.language, execution.key_id.str());
+                             std::move(whole), std::string(schema::ToString(execution.priority)),
+                             execution.dialect, execution.webhook_url, execution.language,
+                             execution.key_id.str(), std::move(head));
 }
 
 Write<void> WriteInsert(const schema::Execution& execution) {
@@ -147,10 +157,10 @@ Write<Acceptance> WriteAccept(const schema::Execution& execution, const AcceptTe
   write.sql = sql::kAccept;
   write.values = RowOf(execution);
   for (GroupCommit::Value& value : GroupCommit::Values(
-           execution.idempotency_key, MinuteOf(now), std::int64_t{terms.per_minute}, MonthOf(now),
+           MinuteOf(now), std::int64_t{terms.per_minute}, MonthOf(now),
            static_cast<std::int64_t>(std::min<std::uint64_t>(
                terms.monthly_quota, std::numeric_limits<std::int64_t>::max())),
-           std::int64_t{accounting.waits ? 0 : terms.concurrency})) {
+           std::int64_t{accounting.waits ? 0 : terms.concurrency}, execution.idempotency_key)) {
     write.values.push_back(std::move(value));
   }
   // Only of those whose rate is limited: others would use up the minute of the same key.
@@ -351,7 +361,10 @@ Result<Result<std::size_t>> CountAffected(Connection&, const Ran& ran) {
   return Result<std::size_t>(static_cast<std::size_t>(ran.rows.affected));
 }
 
-Result<ExecutionRecord> ReadRecord(const schema::ExecutionId& id, const std::vector<Cell>& row) {
+enum class Part { kWhole, kHead };
+
+Result<ExecutionRecord> ReadRecord(const schema::ExecutionId& id, const std::vector<Cell>& row,
+                                   Part part) {
   const auto damaged = [&](std::string_view what, std::string_view why) {
     return Fail(ErrorCode::kInternal, "execution " + id.str() + ": stored " + std::string(what) +
                                           ": " + std::string(why));
@@ -372,6 +385,7 @@ Result<ExecutionRecord> ReadRecord(const schema::ExecutionId& id, const std::vec
   Result<schema::Execution> execution = schema::ExecutionFromJson(*request);
   if (!execution) return damaged("request", execution.error().message);
   record.execution = std::move(*execution);
+  if (part == Part::kHead) record.execution.source = {};
 
   if (!schema::IsTerminal(record.state)) return record;
   const Result<nlohmann::json> text = schema::ParseJson(row[7].text(), schema::kRowJsonLimits);
@@ -541,7 +555,19 @@ Result<ExecutionRecord> SqlExecutionStore::Get(const schema::ExecutionId& id,
                                    : readers_.Execute(sql::kGet, {id.str()});
   if (!found) return Fail(found.error());
   if (found->rows.empty()) return Fail(ErrorCode::kNotFound, std::string(kUnknownExecution));
-  return ReadRecord(id, found->rows[0]);
+  return ReadRecord(id, found->rows[0], Part::kWhole);
+}
+
+Result<ExecutionRecord> SqlExecutionStore::GetHead(const schema::ExecutionId& id,
+                                                   const std::optional<schema::OwnerId>& owner) {
+  if (!IsPlausibleId(id.str()) || (owner && !IsSqlText(owner->str()))) {
+    return Fail(ErrorCode::kNotFound, std::string(kUnknownExecution));
+  }
+  const Result<Rows> found = owner ? readers_.Execute(sql::kGetOwnedHead, {id.str(), owner->str()})
+                                   : readers_.Execute(sql::kGetHead, {id.str()});
+  if (!found) return Fail(found.error());
+  if (found->rows.empty()) return Fail(ErrorCode::kNotFound, std::string(kUnknownExecution));
+  return ReadRecord(id, found->rows[0], Part::kHead);
 }
 
 Result<std::vector<Undispatched>> SqlExecutionStore::FindUndispatched(
@@ -627,7 +653,7 @@ Result<std::vector<ExecutionRecord>> SqlExecutionStore::GetMany(
       const auto id = std::find_if(ids.begin(), ids.end(),
                                    [&](const auto& one) { return one.str() == row[8].text(); });
       if (id == ids.end()) continue;
-      Result<ExecutionRecord> record = ReadRecord(*id, row);
+      Result<ExecutionRecord> record = ReadRecord(*id, row, Part::kHead);
       if (!record) return Fail(std::move(record).error());
       found.emplace(id->str(), std::move(*record));
     }

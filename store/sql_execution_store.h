@@ -39,6 +39,8 @@ class SqlExecutionStore final : public ExecutionStore {
                      std::function<void(Result<bool>)> done) override;
   Result<ExecutionRecord> Get(const schema::ExecutionId& id,
                               const std::optional<schema::OwnerId>& owner) override;
+  Result<ExecutionRecord> GetHead(const schema::ExecutionId& id,
+                                  const std::optional<schema::OwnerId>& owner) override;
   Result<std::vector<Undispatched>> FindUndispatched(schema::Priority lane,
                                                      std::int64_t now_unix_ms,
                                                      std::int64_t dispatched_before_unix_ms,

@@ -303,7 +303,7 @@ TEST_F(WatchedStoreTest, ARowThatAppearsMeanwhileIsClaimedAndEnded) {
       EXPECT_TRUE(
           connection
               .Execute(sql::kInsert, {execution.id.str(), "", std::int64_t{1}, request,
-                                      "interactive", "", execution.webhook_url, "python", ""})
+                                      "interactive", "", execution.webhook_url, "python", "", ""})
               .has_value());
     };
   };
@@ -533,7 +533,7 @@ TEST(SqlitePlanTest, NothingGrowsWithHistoryOrBacklog) {
   for (int i = 0; i < kRows; ++i) {
     const std::string id = "id-" + std::to_string(i);
     run(sql::kInsert, {id, "owner", std::int64_t{i}, R"({"id":"x"})", "interactive", "native",
-                       "https://x", "python", "key"});
+                       "https://x", "python", "key", ""});
     if (i % 2 == 0) {
       run(sql::kFinish, {id, "completed", std::int64_t{9}, "{}"});
       run(sql::kOwe, {id, id, "owner", "https://x", std::int64_t{i}});
@@ -559,6 +559,8 @@ TEST(SqlitePlanTest, NothingGrowsWithHistoryOrBacklog) {
       {sql::kNoteDispatch, {"id-1", n, n}},
       {sql::kGet, {"id-1"}},
       {sql::kGetOwned, {"id-1", "owner"}},
+      {sql::kGetHead, {"id-1"}},
+      {sql::kGetOwnedHead, {"id-1", "owner"}},
       {sql::kFixBody, {"id-1", "{}"}},
       {sql::kEndClaim, {"id-1", "s", n, "dead", n, n}},
       {sql::kReleaseDelivery, {"id-1", "s"}},
@@ -618,10 +620,10 @@ TEST(SqlitePlanTest, WhatIsOldCostsNothing) {
     const char* index;
   } statements[] = {
       {sql::kAccept,
-       {"id", "o", n, "{}", "l", "d", "", "python", "k", "idem", n, n, n, n, n},
+       {"id", "o", n, "{}", "l", "d", "", "python", "k", "", n, n, n, n, n, "idem"},
        "executions_at_once (<expr>=?)"},
       {sql::kAccept,
-       {"id", "o", n, "{}", "l", "d", "", "python", "k", "idem", n, n, n, n, n},
+       {"id", "o", n, "{}", "l", "d", "", "python", "k", "", n, n, n, n, n, "idem"},
        "accepted_by_minute_1 (minute=? AND key_id=?)"},
       {sql::kStanding, {n, "k", n, "o", n, "idem"}, "executions_at_once (<expr>=?)"},
       {sql::kNoteUsage, {"id", "error", n, n}, "(id=?)"},

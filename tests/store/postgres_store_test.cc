@@ -228,6 +228,7 @@ TEST_P(PostgresPlanTest, NothingGrowsWithHistoryOrBacklog) {
       {sql::kRelease, {"id-1", "r"}, "executions_pkey"},
       {sql::kFinish, {"id-1", "error", n, "{}"}, "executions_pkey"},
       {sql::kGet, {"id-1"}, "executions_pkey"},
+      {sql::kGetHead, {"id-1"}, "executions_pkey"},
       {sql::kNoteDispatch, {"id-1", n, n}, "executions_pkey"},
       {sql::kUndispatched, {"interactive", late, late, n}, "executions_unfinished"},
       {sql::kRenewClaims, {"r", n}, "executions_unfinished"},
@@ -261,8 +262,8 @@ TEST_P(PostgresPlanTest, WhatIsOldCostsNothing) {
     params.insert(params.end(), more);
     return params;
   };
-  const std::vector<Param> accept = {"id", "o",    n, "{}", "l", "d", "", "python",
-                                     "k",  "idem", n, n,    n,   n,   n};
+  const std::vector<Param> accept = {"id", "o", n, "{}", "l", "d", "", "python",
+                                     "k",  "",  n, n,    n,   n,   n,  "idem"};
   const struct {
     std::string_view sql;
     std::vector<Param> params;
