@@ -620,7 +620,9 @@ void ExecutionService::Core::Await(ExecutionId id, std::optional<schema::OwnerId
 
 void ExecutionService::Core::LookFor(const std::shared_ptr<Awaiting>& awaiting) {
   Ask<store::ExecutionRecord>(
-      [awaiting](store::ExecutionStore& store) { return store.Get(awaiting->id, awaiting->owner); },
+      [awaiting](store::ExecutionStore& store) {
+        return store.GetHead(awaiting->id, awaiting->owner);
+      },
       [core = weak_from_this(), awaiting](Result<store::ExecutionRecord> record) {
         const auto self = core.lock();
         if (self == nullptr) return awaiting->done(std::move(record));
@@ -832,7 +834,7 @@ void ExecutionService::Core::KeepHouse(const std::stop_token& stop) {
 void ExecutionService::Core::Look(const WaitPtr& wait) {
   const Visit visit(*this);
   if (!visit) return;
-  const Result<store::ExecutionRecord> record = store_.Get(wait->id, std::nullopt);
+  const Result<store::ExecutionRecord> record = store_.GetHead(wait->id, std::nullopt);
   if (record && record->outcome) {
     wait->log.Warn("execution.reply_lost");
     Settle(wait, *record->outcome);
@@ -928,7 +930,7 @@ void ExecutionService::Find(ExecutionId id, std::optional<schema::OwnerId> owner
                             std::function<void(Result<store::ExecutionRecord>)> done) {
   core_->Ask<store::ExecutionRecord>(
       [id = std::move(id), owner = std::move(owner)](store::ExecutionStore& store) {
-        return store.Get(id, owner);
+        return store.GetHead(id, owner);
       },
       std::move(done));
 }

@@ -111,7 +111,7 @@ class ExecutionService {
              std::chrono::milliseconds at_most, std::function<bool()> wanted,
              std::function<void(Result<store::ExecutionRecord>)> done);
 
-  // What the store knows, asked on threads of ours. `done` is called once, as OnDone is.
+  // What the store knows, without the source, asked on threads of ours. `done` is called once, as OnDone is.
   // kUnavailable, too, when too many such questions wait.
   void Find(schema::ExecutionId id, std::optional<schema::OwnerId> owner,
             std::function<void(Result<store::ExecutionRecord>)> done);
