@@ -89,7 +89,8 @@ void Cancellation::OnRecord(const AttemptPtr& attempt, Result<store::ExecutionRe
   }
   attempt->asked = true;
   Broadcast(attempt);
-  if (record->state == State::kQueued || waited >= options_.patience) return FinishRow(attempt);
+  if (waited >= options_.patience) return FinishRow(attempt, Row::kAnyOpen);
+  if (record->state == State::kQueued) return FinishRow(attempt, Row::kQueued);
   LookLater(attempt);
 }
 
@@ -105,19 +106,27 @@ void Cancellation::Broadcast(const AttemptPtr& attempt) {
   }
 }
 
-void Cancellation::FinishRow(const AttemptPtr& attempt) {
+void Cancellation::FinishRow(const AttemptPtr& attempt, Row row) {
   schema::Outcome outcome;
   outcome.reason = schema::Reason::kCancelled;
   outcome.state = State::kCancelled;
   outcome.message = "cancelled by its owner";
-  store_.FinishAsync(
-      attempt->id, std::move(outcome), clock_.UnixMillis(),
-      [this, attempt](const Result<bool>& finished) { OnRowFinished(attempt, finished); });
+  const auto done = [this, attempt](const Result<bool>& finished) {
+    OnRowFinished(attempt, finished);
+  };
+  if (row == Row::kAnyOpen) {
+    store_.FinishAsync(attempt->id, std::move(outcome), clock_.UnixMillis(), done);
+  } else {
+    // A runner may have begun it since we looked: then it is the runner's to end.
+    store_.FinishQueuedAsync(attempt->id, std::move(outcome), clock_.UnixMillis(), done);
+  }
 }
 
 void Cancellation::OnRowFinished(const AttemptPtr& attempt, const Result<bool>& finished) {
   if (!finished) return attempt->on_done(Fail(finished.error()));
-  // Whoever won, the row now says how it ended.
+  // Whoever has begun it since was not told yet.
+  if (!*finished) attempt->told_at = SteadyTime::min();
+  // Whoever won, the row says how it stands now.
   service_.Find(
       attempt->id, attempt->owner,
       [this, attempt, won = *finished](Result<store::ExecutionRecord> record) {

@@ -65,7 +65,8 @@ class Cancellation {
 
   void Look(const AttemptPtr& attempt);
   void OnRecord(const AttemptPtr& attempt, Result<store::ExecutionRecord> record);
-  void FinishRow(const AttemptPtr& attempt);
+  enum class Row { kQueued, kAnyOpen };
+  void FinishRow(const AttemptPtr& attempt, Row row);
   void OnRowFinished(const AttemptPtr& attempt, const Result<bool>& finished);
   void LookLater(const AttemptPtr& attempt);
   void Broadcast(const AttemptPtr& attempt);

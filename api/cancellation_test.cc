@@ -100,6 +100,29 @@ TEST_F(CancellationTest, RunningItIsTheRunnersToEnd) {
   EXPECT_EQ(answer.get()->verdict, Verdict::kCancelled);
 }
 
+// Between our look and our write: it is told, and what it had printed is not lost.
+TEST_F(CancellationTest, ARunnerThatBeginsItMeanwhileEndsIt) {
+  const ExecutionId id = Insert();
+  std::atomic<int> told = 0;
+  const auto subscription = broker_.OnCancel([&](const ExecutionId& of) {
+    if (of != id) return;
+    if (++told == 1) {
+      store_.SetState(id, State::kRunning);  // heard before it began
+      return;
+    }
+    schema::Outcome outcome;
+    outcome.reason = Reason::kCancelled;
+    outcome.state = State::kCancelled;
+    outcome.stdout_text = "half";
+    EXPECT_EQ(store_.Finish(id, outcome, 1), true);
+  });
+  const auto answer = Cancel(id);
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->verdict, Verdict::kCancelled);
+  EXPECT_EQ(answer->record.outcome->stdout_text, "half");
+  EXPECT_EQ(told, 2);
+}
+
 TEST_F(CancellationTest, OneThatEndsByItselfFirstIsToldHonestly) {
   const ExecutionId id = Insert();
   store_.SetState(id, State::kRunning);

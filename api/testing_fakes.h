@@ -144,6 +144,12 @@ class FakeStore final : public store::ExecutionStore {
                    std::function<void(Result<bool>)> done) override {
     done(Finish(id, outcome, now_unix_ms));
   }
+  void FinishQueuedAsync(schema::ExecutionId id, schema::Outcome outcome, std::int64_t now_unix_ms,
+                         std::function<void(Result<bool>)> done) override {
+    const auto record = Get(id, std::nullopt);
+    if (record && record->state == schema::State::kRunning) return done(false);
+    done(Finish(id, outcome, now_unix_ms));
+  }
   Result<store::ExecutionRecord> Get(const schema::ExecutionId& id,
                                      const std::optional<schema::OwnerId>& owner) override {
     if (away) return Away();
@@ -328,10 +334,14 @@ class FakeKeys final : public store::KeyStore {
   Result<std::optional<store::ApiKey>> FindByDigest(const std::string& digest) override {
     ++lookups;
     if (away) return Away();
-    const std::lock_guard lock(mutex_);
-    const auto found = keys_.find(digest);
-    if (found == keys_.end()) return std::optional<store::ApiKey>();
-    return std::optional<store::ApiKey>(found->second);
+    std::optional<store::ApiKey> key;
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = keys_.find(digest);
+      if (found != keys_.end()) key = found->second;
+    }
+    if (const auto meanwhile = after_lookup) meanwhile();
+    return key;
   }
   Result<std::vector<store::ApiKey>> List(const schema::OwnerId& owner,
                                           std::size_t limit) override {
@@ -411,6 +421,8 @@ class FakeKeys final : public store::KeyStore {
   }
 
   std::atomic<int> lookups{0};  // of FindByDigest()
+  // What happens while the answer of FindByDigest() is on its way; set while nobody asks.
+  std::function<void()> after_lookup;
 
  private:
   static tl::unexpected<Error> Away() { return Fail(ErrorCode::kUnavailable, "database is away"); }
@@ -593,9 +605,12 @@ class FakeBroker final : public queue::Broker {
     on_reply(std::move(reply));
   }
   Result<void> Cancel(const schema::ExecutionId& id) override {
-    const std::lock_guard lock(mutex_);
-    cancelled_.push_back(id);
-    changed_.notify_all();
+    {
+      const std::lock_guard lock(mutex_);
+      cancelled_.push_back(id);
+      changed_.notify_all();
+    }
+    cancels_.Announce(id);
     return {};
   }
 
@@ -636,8 +651,9 @@ class FakeBroker final : public queue::Broker {
   Result<std::unique_ptr<queue::Lease>> Next(Deadline, bool) override {
     return std::unique_ptr<queue::Lease>();
   }
-  std::shared_ptr<void> OnCancel(std::function<void(const schema::ExecutionId&)>) override {
-    return nullptr;
+  std::shared_ptr<void> OnCancel(
+      std::function<void(const schema::ExecutionId&)> on_cancel) override {
+    return cancels_.Add(std::move(on_cancel));
   }
   Result<std::optional<std::int64_t>> OldestDispatch(schema::Priority) override {
     return std::optional<std::int64_t>();
@@ -660,6 +676,7 @@ class FakeBroker final : public queue::Broker {
   std::vector<schema::ExecutionId> cancelled_;
   std::map<schema::ExecutionId, std::function<void(queue::Reply)>> expected_;
   std::map<schema::ExecutionId, std::function<void(queue::Progress)>> expected_progress_;
+  queue::CancelSubscriptions cancels_;
   queue::WatchSubscriptions watches_;
 };
 

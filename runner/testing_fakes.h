@@ -126,6 +126,11 @@ class FakeStore final : public store::ExecutionStore {
     });
   }
 
+  void FinishQueuedAsync(schema::ExecutionId, schema::Outcome, std::int64_t,
+                         std::function<void(Result<bool>)> done) override {
+    done(Fail(ErrorCode::kInternal, "no runner asks for this"));
+  }
+
   Result<Record> Get(const schema::ExecutionId& id,
                      const std::optional<schema::OwnerId>& /*owner*/) override {
     const std::lock_guard lock(mu_);

@@ -59,7 +59,15 @@ inline constexpr std::string_view kFinish =
     " WHERE id = $1 AND state IN ('queued', 'running')"
     " RETURNING owner, webhook_url";
 
-// The same; nothing is owed then or later, and no list shows it.
+// The same of one that no runner has.
+inline constexpr std::string_view kFinishQueued =
+    "UPDATE executions SET state = $2, runner = '', claim_expires_unix_ms = 0,"
+    " finished_unix_ms = $3, outcome = $4,"
+    " open_owner = NULL, ended_owner = owner, ended_language = language || ' ' || owner"
+    " WHERE id = $1 AND state = 'queued'"
+    " RETURNING owner, webhook_url";
+
+// As kFinish; nothing is owed then or later, and no list shows it.
 inline constexpr std::string_view kWithdraw =
     "UPDATE executions SET state = $2, runner = '', claim_expires_unix_ms = 0,"
     " finished_unix_ms = $3, outcome = $4, webhook_url = '', open_owner = NULL"

@@ -170,9 +170,15 @@ class ExecutionStore {
   virtual void FinishAsync(schema::ExecutionId id, schema::Outcome outcome,
                            std::int64_t now_unix_ms, std::function<void(Result<bool>)> done) = 0;
 
-  // The same for an execution that was refused after all, and whoever asked was told: no webhook,
-  // no usage, no list shows it, what the terms counted is given back, and its idempotency key is
-  // free again.
+  // The same, but only of a `queued` row. False, too, when a runner has it: what that has printed
+  // so far is for it to report.
+  virtual void FinishQueuedAsync(schema::ExecutionId id, schema::Outcome outcome,
+                                 std::int64_t now_unix_ms,
+                                 std::function<void(Result<bool>)> done) = 0;
+
+  // As FinishAsync() for an execution that was refused after all, and whoever asked was told: no
+  // webhook, no usage, no list shows it, what the terms counted is given back, and its idempotency
+  // key is free again.
   virtual void WithdrawAsync(schema::ExecutionId id, schema::Outcome outcome,
                              std::int64_t now_unix_ms, std::function<void(Result<bool>)> done) = 0;
 

@@ -312,6 +312,33 @@ Result<bool> Withdraw(ExecutionStore& store, const ExecutionId& id, std::int64_t
   return answer.get_future().get();
 }
 
+TEST_P(ExecutionStoreContract, WhatARunnerHasIsNotFinishedAsQueued) {
+  const auto finish_queued = [&](const ExecutionId& id) {
+    Outcome outcome;
+    outcome.state = State::kCancelled;
+    outcome.reason = Reason::kCancelled;
+    std::promise<Result<bool>> answer;
+    executions().FinishQueuedAsync(
+        id, outcome, 5'000, [&](Result<bool> result) { answer.set_value(std::move(result)); });
+    return answer.get_future().get();
+  };
+  const Execution queued = NewExecutionWithWebhook();
+  const Execution running = NewExecutionWithWebhook();
+  for (const Execution* execution : {&queued, &running}) {
+    ASSERT_TRUE(executions().Insert(*execution).has_value());
+  }
+  ASSERT_EQ(executions().Claim(ClaimBy(running.id, "r1", 2'000, 3'000)), ClaimVerdict::kClaimed);
+  EXPECT_EQ(finish_queued(queued.id), true);
+  EXPECT_EQ(finish_queued(queued.id), false);
+  EXPECT_EQ(finish_queued(running.id), false);
+  EXPECT_EQ(finish_queued(ExecutionId("unknown")).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(executions().Get(running.id, std::nullopt)->state, State::kRunning);
+  EXPECT_EQ(executions().Finish(running.id, CompletedWith(""), 6'000), true);
+  // Like any end.
+  EXPECT_EQ(deliveries().CountDeliveries()->pending, 2U);
+  EXPECT_EQ(usage().List(queued.owner, 0, 10)->size(), 2U);
+}
+
 TEST_P(ExecutionStoreContract, WhatEndsWithAWebhookOwesOneDelivery) {
   const Execution finished = NewExecutionWithWebhook();
   const Execution without = NewExecution();

@@ -267,14 +267,14 @@ Result<Result<bool>> AfterEnd(Connection& to, std::string_view statement, std::i
     if (!second) return Fail(std::move(second).error());
     if (second->rows.empty()) return Result<bool>(false);
     ended = std::move(*second);
-    if (statement == sql::kFinish) {
+    if (statement != sql::kWithdraw) {
       const Result<Rows> noted = to.Execute(sql::kNoteUsage, {id, ran.params[1], now, exec_ms});
       if (!noted) return Fail(noted.error());
     }
   }
   const auto now_unix_ms = std::get<std::int64_t>(now);
-  Result<void> done = statement == sql::kFinish ? Owe(to, id, ended.rows[0], now_unix_ms)
-                                                : GiveBack(to, id, ended.rows[0], now_unix_ms);
+  Result<void> done = statement != sql::kWithdraw ? Owe(to, id, ended.rows[0], now_unix_ms)
+                                                  : GiveBack(to, id, ended.rows[0], now_unix_ms);
   if (!done) return Fail(std::move(done).error());
   return Result<bool>(true);
 }
@@ -297,7 +297,7 @@ Write<bool> WriteEnd(std::string_view statement, const schema::ExecutionId& id,
     return AfterEnd(to, statement, exec_ms, ran);
   };
   write.answer_writes = true;
-  if (statement == sql::kFinish) {
+  if (statement != sql::kWithdraw) {
     write.then.push_back(
         {sql::kNoteUsage, GroupCommit::Values(id.str(), state, now_unix_ms, exec_ms)});
   }
@@ -537,6 +537,13 @@ void SqlExecutionStore::FinishAsync(schema::ExecutionId id, schema::Outcome outc
                                     std::function<void(Result<bool>)> done) {
   writer_.Submit<bool>(Durability::kPowerCut, WriteEnd(sql::kFinish, id, outcome, now_unix_ms),
                        std::move(done));
+}
+
+void SqlExecutionStore::FinishQueuedAsync(schema::ExecutionId id, schema::Outcome outcome,
+                                          std::int64_t now_unix_ms,
+                                          std::function<void(Result<bool>)> done) {
+  writer_.Submit<bool>(Durability::kPowerCut,
+                       WriteEnd(sql::kFinishQueued, id, outcome, now_unix_ms), std::move(done));
 }
 
 void SqlExecutionStore::WithdrawAsync(schema::ExecutionId id, schema::Outcome outcome,

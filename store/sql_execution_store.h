@@ -35,6 +35,8 @@ class SqlExecutionStore final : public ExecutionStore {
                       std::int64_t now_unix_ms) override;
   void FinishAsync(schema::ExecutionId id, schema::Outcome outcome, std::int64_t now_unix_ms,
                    std::function<void(Result<bool>)> done) override;
+  void FinishQueuedAsync(schema::ExecutionId id, schema::Outcome outcome, std::int64_t now_unix_ms,
+                         std::function<void(Result<bool>)> done) override;
   void WithdrawAsync(schema::ExecutionId id, schema::Outcome outcome, std::int64_t now_unix_ms,
                      std::function<void(Result<bool>)> done) override;
   Result<ExecutionRecord> Get(const schema::ExecutionId& id,

@@ -187,6 +187,8 @@ class FakeExecutions final : public store::ExecutionStore {
   }
   void FinishAsync(schema::ExecutionId, schema::Outcome, std::int64_t,
                    std::function<void(Result<bool>)>) override {}
+  void FinishQueuedAsync(schema::ExecutionId, schema::Outcome, std::int64_t,
+                         std::function<void(Result<bool>)>) override {}
   void WithdrawAsync(schema::ExecutionId, schema::Outcome, std::int64_t,
                      std::function<void(Result<bool>)>) override {}
   Result<std::vector<store::Undispatched>> FindUndispatched(schema::Priority, std::int64_t,
