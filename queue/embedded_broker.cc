@@ -4,12 +4,26 @@
 #include <utility>
 
 #include "base/check.h"
+#include "queue/message_json.h"
 
 namespace forkbox::queue {
 
 using schema::ExecutionId;
 using schema::OwnerId;
 using schema::Priority;
+
+namespace {
+
+std::size_t BytesOf(const schema::Source& source) {
+  std::size_t bytes = source.code.size() + source.stdin_data.size();
+  for (const auto& file : source.files) bytes += file.path.size() + file.content.size();
+  for (const auto& one : source.cases) bytes += one.stdin_data.size() + one.expected_output.size();
+  for (const auto& arg : source.args) bytes += arg.size();
+  for (const auto& [name, value] : source.env) bytes += name.size() + value.size();
+  return bytes;
+}
+
+}  // namespace
 
 class EmbeddedBroker::EmbeddedLease final : public Lease {
  public:
@@ -61,7 +75,14 @@ void EmbeddedBroker::TakeTurn(Lane& lane, const OwnerId& id, Owner& owner, bool 
   }
 }
 
-void EmbeddedBroker::PublishAsync(Message message, Done done) { done(Take(std::move(message))); }
+void EmbeddedBroker::PublishAsync(Message message, Done done) {
+  // In the background thousands may wait for long: a big one waits in the store.
+  if (message.lane == Priority::kBackground && message.execution != nullptr &&
+      BytesOf(message.execution->source) > kMaxInlineExecutionBytes) {
+    message.execution = nullptr;
+  }
+  done(Take(std::move(message)));
+}
 
 Result<void> EmbeddedBroker::Take(Message message) {
   const std::lock_guard lock(mutex_);

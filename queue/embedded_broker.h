@@ -1,6 +1,9 @@
 // EmbeddedBroker: the Broker within one process, in memory. What waited when the process ends is
 // found again in the store.
 //
+// A message of the background lane loses an execution of more than kMaxInlineExecutionBytes
+// (queue/message_json.h): its runner reads it from the store.
+//
 // An id that already waits is taken as the same message, so republishing is harmless. Publishing,
 // leasing and answering take constant or logarithmic time whatever waits.
 #pragma once

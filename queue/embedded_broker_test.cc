@@ -161,5 +161,27 @@ TEST(EmbeddedBrokerTest, TheExecutionTravelsAlong) {
   EXPECT_EQ((*lease)->message().execution, execution);
 }
 
+// Ten thousand of them, of 50 megabytes each, may wait.
+TEST(EmbeddedBrokerTest, WhatIsBigWaitsForTheBackgroundInTheStore) {
+  const struct {
+    Priority lane;
+    std::size_t bytes;
+    bool travels;
+  } cases[] = {{Priority::kBackground, 1'000, true},
+               {Priority::kBackground, 1'000'000, false},
+               {Priority::kInteractive, 1'000'000, true}};
+  for (const auto& one : cases) {
+    EmbeddedBroker broker({});
+    auto execution = std::make_shared<schema::Execution>();
+    execution->source.files = {{"a", std::string(one.bytes, 'a'), false}};
+    Message message = NewMessage("a");
+    message.lane = one.lane;
+    message.execution = execution;
+    ASSERT_TRUE(broker.Publish(message).has_value());
+    const auto lease = broker.Next(Now(), false);
+    EXPECT_EQ((*lease)->message().execution != nullptr, one.travels);
+  }
+}
+
 }  // namespace
 }  // namespace forkbox::queue
