@@ -13,6 +13,8 @@ using std::chrono::milliseconds;
 
 // Accounts whose limits are read again in one go.
 constexpr std::size_t kMaxRefreshes = 200;
+// How often a look-up is asked again that changes have met.
+constexpr int kMaxLookups = 3;
 
 KeyProblem ProblemOf(const store::ApiKey& key) {
   if (key.revoked_unix_ms != 0) return KeyProblem::kRevoked;
@@ -33,7 +35,8 @@ KeyRing::KeyRing(Options options, const Authenticator& file_keys, store::KeyStor
       store_(store),
       clock_(clock),
       log_(std::move(log)),
-      pool_(options.lookup_threads, options.max_waiting_lookups) {}
+      pool_(options.lookup_threads, options.max_waiting_lookups),
+      limits_pool_(options.limits_threads, options.max_waiting_limits) {}
 
 KeyRing::~KeyRing() { Stop(); }
 
@@ -46,6 +49,7 @@ Result<void> KeyRing::Start() {
 
 void KeyRing::Stop() {
   pool_.Close();
+  limits_pool_.Close();
   if (!thread_.joinable()) return;
   thread_.request_stop();
   thread_.join();
@@ -66,25 +70,33 @@ void KeyRing::Prepare(std::string_view key, std::function<void()> ready) {
   const bool needs_key = NeedsKey(digest, key);
   if (!needs_key && !NeedsLimits(digest)) return ready();
   {
+    const std::string hex = digest.Hex();
     std::unique_lock lock(lookups_mutex_);
-    if (waiting_ >= options_.max_waiting_lookups) {
+    const auto known = lookups_.find(hex);
+    const bool of_key = known == lookups_.end() ? needs_key : known->second.of_key;
+    std::size_t& waiting = of_key ? waiting_ : waiting_limits_;
+    if (waiting >= (of_key ? options_.max_waiting_lookups : options_.max_waiting_limits)) {
       lock.unlock();
       return ready();
     }
-    ++waiting_;
-    const auto [lookup, is_first] = lookups_.try_emplace(digest.Hex());
-    lookup->second.push_back(std::move(ready));
-    if (!is_first) return;
+    ++waiting;
+    Lookup& lookup = lookups_[hex];
+    lookup.of_key = of_key;
+    lookup.waiters.push_back(std::move(ready));
+    if (lookup.waiters.size() > 1) return;
   }
-  if (pool_.Post([this, digest, needs_key] { LookUp(digest, needs_key); })) return;
-  // Stopping: whoever waits is told what is known.
-  std::vector<std::function<void()>> waiters;
-  {
-    const std::lock_guard lock(lookups_mutex_);
-    waiters = std::move(lookups_.extract(digest.Hex()).mapped());
-    waiting_ -= waiters.size();
-  }
-  for (const auto& waiter : waiters) waiter();
+  CallPool& pool = needs_key ? pool_ : limits_pool_;
+  if (pool.Post([this, digest, needs_key] { LookUp(digest, needs_key); })) return;
+  EndLookup(digest);  // stopping: whoever waits is told what is known
+}
+
+bool KeyRing::Holds(std::string_view key) const {
+  if (key.empty()) return false;
+  const KeyDigest digest = KeyDigest::Of(key);
+  if (file_keys_.OwnerOf(digest)) return true;
+  const std::shared_lock lock(mutex_);
+  const Entry* const entry = FindEntry(digest);
+  return entry != nullptr && IsGood(entry->key, clock_.UnixMillis());
 }
 
 tl::expected<KeyIdentity, KeyProblem> KeyRing::Check(std::string_view key) const {
@@ -94,7 +106,10 @@ tl::expected<KeyIdentity, KeyProblem> KeyRing::Check(std::string_view key) const
     {
       const std::shared_lock lock(mutex_);
       const auto limits = limits_.find(identity->owner);
-      if (limits != limits_.end()) identity->limits = limits->second.limits;
+      if (limits == limits_.end() || !limits->second.limits) {
+        return tl::unexpected(KeyProblem::kUnavailable);
+      }
+      identity->limits = *limits->second.limits;
     }
     NoteUse(*identity, false);
     return *std::move(identity);
@@ -115,7 +130,10 @@ tl::expected<KeyIdentity, KeyProblem> KeyRing::Check(std::string_view key) const
     identity.key_id = entry->key.id;
     identity.permissions = entry->key.permissions;
     const auto limits = limits_.find(identity.owner);
-    if (limits != limits_.end()) identity.limits = limits->second.limits;
+    if (limits == limits_.end() || !limits->second.limits) {
+      return tl::unexpected(KeyProblem::kUnavailable);
+    }
+    identity.limits = *limits->second.limits;
   }
   identity.label = LabelOfKey(key);
   NoteUse(identity, true);
@@ -156,6 +174,8 @@ void KeyRing::Apply(const KeyDigest& digest, const store::ApiKey& key) {
   const auto [begin, end] = keys_.equal_range(digest.Index());
   for (auto entry = begin; entry != end; ++entry) {
     if (!entry->second.digest.Equals(digest)) continue;
+    // That is for good: what says otherwise is older.
+    if (entry->second.key.revoked_unix_ms != 0 && key.revoked_unix_ms == 0) return;
     entry->second.key = key;
     return;
   }
@@ -190,51 +210,89 @@ std::optional<schema::OwnerId> KeyRing::NeedsLimits(const KeyDigest& digest) con
     if (entry == nullptr) return std::nullopt;
     owner = entry->key.owner;
   }
-  if (limits_.contains(*owner)) return std::nullopt;
+  if (HasLimits(*owner)) return std::nullopt;
   return owner;
 }
 
+bool KeyRing::HasLimits(const schema::OwnerId& owner) const {
+  const auto known = limits_.find(owner);
+  if (known == limits_.end()) return false;
+  return known->second.limits || clock_.Now() < known->second.read_at + options_.unavailable_life;
+}
+
 void KeyRing::LookUp(const KeyDigest& digest, bool ask_for_key) {
-  const std::string hex = digest.Hex();
-  if (ask_for_key) {
-    const auto found = store_.FindByDigest(hex);
-    const std::unique_lock lock(mutex_);
-    if (!found || !*found) {
-      Remember(hex, !found);
-    } else if (FindEntry(digest) == nullptr) {  // else it was put meanwhile, and that is newer
-      Apply(digest, **found);
-    }
-  }
+  if (ask_for_key) LookUpKey(digest);
   if (const auto owner = NeedsLimits(digest)) {
     const auto limits = store_.LimitsOf(*owner);
     const std::unique_lock lock(mutex_);
-    // When the store does not say, the defaults hold until it does: Loop() asks again.
-    limits_.try_emplace(*owner, limits ? OwnerLimits{*limits, clock_.Now()} : OwnerLimits{});
+    if (!HasLimits(*owner)) {
+      limits_[*owner] = {limits ? std::optional(*limits) : std::nullopt, clock_.Now()};
+    }
   }
-  std::vector<std::function<void()>> waiters;
+  EndLookup(digest);
+}
+
+void KeyRing::LookUpKey(const KeyDigest& digest) {
+  const std::string hex = digest.Hex();
+  const auto missed = [this] {
+    const std::shared_lock lock(mutex_);
+    return missed_updates_;
+  };
+  for (int attempt = 1;; ++attempt) {
+    const std::uint64_t before = missed();
+    const auto found = store_.FindByDigest(hex);
+    const std::unique_lock lock(mutex_);
+    if (FindEntry(digest) != nullptr) return;  // it was put meanwhile, and that is newer
+    if (found && *found && missed_updates_ != before) {
+      // It may have been this one that changed after we asked.
+      if (attempt < kMaxLookups) continue;
+      return Remember(hex, /*unavailable=*/true);
+    }
+    if (found && *found) return Apply(digest, **found);
+    return Remember(hex, !found);
+  }
+}
+
+void KeyRing::EndLookup(const KeyDigest& digest) {
+  Lookup ended;
   {
     const std::lock_guard lock(lookups_mutex_);
-    waiters = std::move(lookups_.extract(hex).mapped());
-    waiting_ -= waiters.size();
+    ended = std::move(lookups_.extract(digest.Hex()).mapped());
+    (ended.of_key ? waiting_ : waiting_limits_) -= ended.waiters.size();
   }
-  for (const auto& waiter : waiters) waiter();
+  for (const auto& waiter : ended.waiters) waiter();
 }
 
 void KeyRing::Put(const KeyDigest& digest, const store::ApiKey& key) {
   const std::lock_guard answered(store_mutex_);
   const std::unique_lock lock(mutex_);
-  Apply(digest, key);
+  if (FindEntry(digest) == nullptr) Apply(digest, key);
 }
 
 void KeyRing::Update(const schema::KeyId& id, const std::function<void(store::ApiKey*)>& change) {
-  const std::lock_guard answered(store_mutex_);
-  const std::unique_lock lock(mutex_);
-  const auto index = index_of_.find(id);
-  if (index == index_of_.end()) return;
-  const auto [begin, end] = keys_.equal_range(index->second);
-  for (auto entry = begin; entry != end; ++entry) {
-    if (entry->second.key.id == id) change(&entry->second.key);
+  const std::lock_guard asking(store_mutex_);
+  std::optional<Entry> known;
+  {
+    const std::unique_lock lock(mutex_);
+    if (const auto index = index_of_.find(id); index != index_of_.end()) {
+      const auto [begin, end] = keys_.equal_range(index->second);
+      for (auto entry = begin; entry != end; ++entry) {
+        if (entry->second.key.id == id) known = entry->second;
+      }
+    }
+    if (!known) {
+      ++missed_updates_;
+      return;
+    }
   }
+  const auto now = store_.FindByDigest(known->digest.Hex());
+  if (now && *now) {
+    known->key = **now;
+  } else {
+    change(&known->key);
+  }
+  const std::unique_lock lock(mutex_);
+  Apply(known->digest, known->key);
 }
 
 // ---- the thread ---------------------------------------------------------------------------------
@@ -308,7 +366,7 @@ void KeyRing::RefreshLimits() {
     const auto limits = store_.LimitsOf(owner);
     if (!limits) return;
     const std::unique_lock lock(mutex_);
-    limits_[owner] = {*limits, clock_.Now()};
+    limits_[owner] = {std::optional(*limits), clock_.Now()};
   }
 }
 

@@ -8,11 +8,16 @@
 // second and all of it once a minute, so a change acts everywhere within a second, given that the
 // clocks of the machines agree to a minute. A key that is not known here is asked of the store
 // before it is refused, so a new one works everywhere at once. Accounts' limits are read when they
-// are first needed and then again every two seconds as long as the account is active.
+// are first needed and then again every two seconds as long as the account is active. A key whose
+// account's limits could not be read is kUnavailable: nobody gets limits that are not his.
+//
+// Answers of the store may overtake each other on their way here. Those about keys that are known
+// come one after the other, so the last one is the newest; a first look-up that a change met is
+// asked again; and what was revoked stays so, whatever comes later.
 //
 // Unknown keys cost little: only what looks like a key of ours is asked about at all, the answer is
 // kept for some seconds, and there are bounds on all of it, beyond which the answer is
-// kUnavailable. Known keys are not concerned.
+// kUnavailable. Known keys are not concerned: their limits are asked about in places of their own.
 //
 // While the store is away, known keys stay good, however long that lasts: without it nothing can be
 // accepted or read anyway. Unknown ones are kUnavailable then.
@@ -63,6 +68,8 @@ class KeyRing {
     std::chrono::milliseconds use_interval{60'000};    // the same, of one key
     std::size_t lookup_threads = 2;
     std::size_t max_waiting_lookups = 256;
+    std::size_t limits_threads = 1;  // look-ups of the limits of accounts whose key is known
+    std::size_t max_waiting_limits = 1'000;
     std::size_t max_unknown = 10'000;  // remembered
     std::chrono::milliseconds unknown_life{5'000};
     std::chrono::milliseconds unavailable_life{1'000};
@@ -91,13 +98,18 @@ class KeyRing {
   // thread; else from a thread of the ring, which it must not block.
   void Prepare(std::string_view key, std::function<void()> ready);
 
+  // Whether it is a good key that is in memory; its account's limits may not be. A key made
+  // elsewhere a moment ago is not.
+  [[nodiscard]] bool Holds(std::string_view key) const;
+
   // Whose key this is; Nobody() while keys are off. Also notes that it was used.
   [[nodiscard]] tl::expected<KeyIdentity, KeyProblem> Check(std::string_view key) const;
 
-  // What this process has just written to the store acts here at once. May wait for the store.
+  // What this process has just written to the store acts here at once. May wait for the store. Of
+  // one that is known by now, what is known is newer.
   void Put(const KeyDigest& digest, const store::ApiKey& key);
-  // The same of one that is there: `change` makes it what it is now. Nothing happens when it is not
-  // known here.
+  // The same of one that is there: the store is asked what it is now. When it does not say,
+  // `change` does. Nothing happens when it is not known here.
   void Update(const schema::KeyId& id, const std::function<void(store::ApiKey*)>& change);
 
   // 0: not that we know. May be ahead of the store's.
@@ -113,8 +125,13 @@ class KeyRing {
     bool unavailable = false;
   };
   struct OwnerLimits {
-    store::AccountLimits limits;
+    std::optional<store::AccountLimits> limits;  // null: the store did not say
     SteadyTime read_at;
+  };
+  // Those who wait for one key to be looked up.
+  struct Lookup {
+    bool of_key = false;  // else of its limits only
+    std::vector<std::function<void()>> waiters;
   };
   struct Use {
     schema::OwnerId owner;
@@ -130,6 +147,10 @@ class KeyRing {
   bool NeedsKey(const KeyDigest& digest, std::string_view key) const;
   std::optional<schema::OwnerId> NeedsLimits(const KeyDigest& digest) const;
   void LookUp(const KeyDigest& digest, bool ask_for_key);
+  void LookUpKey(const KeyDigest& digest);
+  void EndLookup(const KeyDigest& digest);
+  // Whether anything is known of its account's limits: what they are, or for the moment nothing.
+  [[nodiscard]] bool HasLimits(const schema::OwnerId& owner) const;  // mutex_ held
 
   void Loop(const std::stop_token& stop);
   Result<void> Poll();
@@ -158,17 +179,20 @@ class KeyRing {
   std::unordered_map<std::string, Unknown> unknown_;           // guarded by mutex_; by digest
   std::deque<std::string> unknown_order_;                      // guarded by mutex_; oldest first
   std::unordered_map<schema::OwnerId, OwnerLimits> limits_;    // guarded by mutex_
+  std::uint64_t missed_updates_ = 0;  // guarded by mutex_; of keys that were not known here
 
   mutable std::mutex uses_mutex_;
   mutable std::unordered_map<schema::KeyId, Use> uses_;  // guarded by uses_mutex_
 
   std::mutex lookups_mutex_;
-  std::unordered_map<std::string, std::vector<std::function<void()>>> lookups_;  // by digest
-  std::size_t waiting_ = 0;  // guarded by lookups_mutex_, as is lookups_
+  std::unordered_map<std::string, Lookup> lookups_;  // guarded by lookups_mutex_; by digest
+  std::size_t waiting_ = 0;                          // guarded by lookups_mutex_; of keys
+  std::size_t waiting_limits_ = 0;                   // guarded by lookups_mutex_
 
   std::mutex wake_mutex_;
   std::condition_variable_any wake_;
   CallPool pool_;
+  CallPool limits_pool_;
   std::jthread thread_;  // last: it uses all of the above
 };
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <condition_variable>
+#include <future>
 #include <set>
 #include <thread>
 
@@ -142,7 +143,7 @@ TEST_F(KeyRingTest, WhatThisProcessChangesActsAtOnce) {
   auto made = MakeNewKey(clock_.UnixMillis());
   made->key.owner = schema::OwnerId("acme");
   ring_->Put(made->digest, made->key);
-  EXPECT_TRUE(ring_->Check(made->text));
+  EXPECT_TRUE(Ask(made->text));
   ring_->Update(made->key.id,
                 [&](store::ApiKey* key) { key->expires_unix_ms = clock_.UnixMillis() + 10; });
   EXPECT_TRUE(ring_->Check(made->text));
@@ -206,7 +207,64 @@ TEST_F(KeyRingTest, WhenTooManyAreAskedAboutTheRestIsToldToComeBack) {
   full.Prepare(fresh.text, [&] { ready = true; });
   EXPECT_TRUE(ready) << "at once";
   EXPECT_EQ(full.Check(fresh.text).error(), KeyProblem::kUnavailable);
+  // Known keys have places of their own, but nobody gets limits that are not his.
+  EXPECT_EQ(full.Check(known.text).error(), KeyProblem::kUnavailable);
+  std::promise<void> asked;
+  full.Prepare(known.text, [&] { asked.set_value(); });
+  asked.get_future().wait();
   EXPECT_TRUE(full.Check(known.text));
+}
+
+TEST_F(KeyRingTest, LimitsThatCannotBeReadAreNotMadeUp) {
+  const NewKey known = Make();
+  ASSERT_TRUE(store_.SetLimits(schema::OwnerId("acme"), {7, 3, 1000}, 0));
+  const KeyRing::Options options = Idle();
+  Start(options);
+  EXPECT_TRUE(ring_->Holds(known.text));
+  EXPECT_TRUE(ring_->Holds("zb_live_of_the_file"));
+  EXPECT_FALSE(ring_->Holds(*NewStoredKey()));
+  EXPECT_FALSE(ring_->Holds(""));
+  store_.away = true;
+  EXPECT_EQ(Ask(known.text).error(), KeyProblem::kUnavailable);
+  EXPECT_EQ(Ask("zb_live_of_the_file").error(), KeyProblem::kUnavailable);
+  store_.away = false;
+  EXPECT_EQ(Ask(known.text).error(), KeyProblem::kUnavailable) << "not asked again at once";
+  clock_.Advance(options.unavailable_life);
+  EXPECT_EQ(Ask(known.text)->limits, (store::AccountLimits{7, 3, 1000}));
+}
+
+TEST_F(KeyRingTest, WhatIsOlderMakesNoKeyGoodAgain) {
+  const NewKey made = Make();
+  const schema::OwnerId acme("acme");
+  Start(Idle());
+  ASSERT_TRUE(Ask(made.text));
+  // Two changes at once: that which was committed first is told of last.
+  store::KeyChange enable, disable;
+  enable.enabled = true;
+  disable.enabled = false;
+  const auto older = store_.Change(acme, made.key.id, enable, 1);
+  ASSERT_TRUE(store_.Change(acme, made.key.id, disable, 2));
+  ring_->Update(made.key.id, [](store::ApiKey* key) { key->enabled = false; });
+  ring_->Update(made.key.id, [&](store::ApiKey* key) { *key = *older; });
+  EXPECT_EQ(ring_->Check(made.text).error(), KeyProblem::kDisabled);
+  ring_->Put(made.digest, made.key);
+  EXPECT_EQ(ring_->Check(made.text).error(), KeyProblem::kDisabled);
+  ASSERT_TRUE(store_.Revoke(acme, made.key.id, 3));
+  ring_->Update(made.key.id, [](store::ApiKey* key) { key->revoked_unix_ms = 3; });
+  store_.away = true;
+  ring_->Update(made.key.id, [&](store::ApiKey* key) { *key = *older; });
+  EXPECT_EQ(ring_->Check(made.text).error(), KeyProblem::kRevoked) << "that is for good";
+}
+
+TEST_F(KeyRingTest, ALookUpThatAChangeMetIsAskedAgain) {
+  Start(Idle());
+  const NewKey made = Make();
+  store_.after_lookup = [&] {  // it is revoked while the answer is on its way here
+    store_.after_lookup = nullptr;
+    ASSERT_TRUE(store_.Revoke(schema::OwnerId("acme"), made.key.id, 1));
+    ring_->Update(made.key.id, [](store::ApiKey* key) { key->revoked_unix_ms = 1; });
+  };
+  EXPECT_EQ(Ask(made.text).error(), KeyProblem::kRevoked);
 }
 
 TEST_F(KeyRingTest, ManyThreadsAskAndChangeAtTheSameTime) {
