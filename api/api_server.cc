@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "api/auth/key_gate.h"
+#include "api/auth/presented_keys.h"
 #include "webhook/url_check.h"
 
 namespace forkbox::api {
@@ -83,16 +84,29 @@ Result<void> ApiServer::Start() {
 
   http::Server::Options http = options_.http;
   http.log = parts_.log;
-  http.body_limit = [this, otherwise = http.limits.max_body_bytes](http::Method,
-                                                                   std::string_view target) {
-    const std::string_view path = target.substr(0, target.find('?'));
-    // A path may take more than the rest, never less.
+  // A path may take more than the rest, never less.
+  const auto limit_of = [this, otherwise = http.limits.max_body_bytes](std::string_view path) {
     return std::max(
         {zeroboot_->BodyLimit(path), nca_->BodyLimit(path), exec0_->BodyLimit(path), otherwise});
   };
-  http.error_body = [](const http::OwnAnswer& answer) {
+  http.body_limit = [this, limit_of, otherwise = http.limits.max_body_bytes](
+                        http::Method, std::string_view target, const http::Fields& fields) {
+    const std::size_t limit = limit_of(target.substr(0, target.find('?')));
+    if (limit <= otherwise || !keys_.enabled()) return limit;
+    // Strangers get no memory. A key made elsewhere a moment ago is one until it was used once, or
+    // for half a second.
+    const auto keys = PresentedKeys(fields);
+    const bool known = std::any_of(keys.begin(), keys.end(),
+                                   [this](std::string_view key) { return keys_.Holds(key); });
+    return known ? limit : otherwise;
+  };
+  http.error_body = [this, limit_of,
+                     otherwise = http.limits.max_body_bytes](const http::OwnAnswer& answer) {
     if (auto body = NcaDialect::ErrorBody(answer)) return *std::move(body);
-    if (auto body = NativeApi::ErrorBody(answer)) return *std::move(body);
+    const std::size_t limit = limit_of(answer.path);
+    if (auto body = NativeApi::ErrorBody(answer, limit, keys_.enabled() ? otherwise : limit)) {
+      return *std::move(body);
+    }
     return ZerobootDialect::ErrorBody(answer);
   };
   http.before_handler = [this](const std::string& path, http::Handler handler) {

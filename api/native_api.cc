@@ -7,6 +7,7 @@
 
 #include "api/exec0_error.h"
 #include "api/execution_id_text.h"
+#include "api/size_text.h"
 #include "base/rfc3339.h"
 #include "webhook/signature.h"
 
@@ -102,13 +103,20 @@ void NativeApi::RegisterOn(http::Server& server) {
   server.Route(Method::kGet, "/api/v1/health", [this](http::Call& call) { Health(call); });
 }
 
-std::optional<http::AnswerBody> NativeApi::ErrorBody(const http::OwnAnswer& answer) {
+std::optional<http::AnswerBody> NativeApi::ErrorBody(const http::OwnAnswer& answer,
+                                                     std::size_t body_limit,
+                                                     std::size_t without_key) {
   if (!answer.path.starts_with("/api/v1/") && !answer.path.starts_with("/executions/")) {
     return std::nullopt;
   }
-  return http::AnswerBody{
-      std::string(kJsonType),
-      Exec0ErrorBody({.status = answer.status, .message = std::string(answer.message)})};
+  Exec0Problem problem{.status = answer.status, .message = std::string(answer.message)};
+  if (answer.status == 413) {
+    problem.details = {{"field", "body"}, {"limit", SizeText(body_limit)}};
+    if (without_key < body_limit) {
+      problem.message += "; without a known API key at most " + SizeText(without_key);
+    }
+  }
+  return http::AnswerBody{std::string(kJsonType), Exec0ErrorBody(problem)};
 }
 
 void NativeApi::Later(http::Call& call, std::function<void(http::Reply&)> work) {

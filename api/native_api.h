@@ -51,8 +51,10 @@ class NativeApi {
 
   void RegisterOn(http::Server& server);
 
-  // What the server answers by itself on paths of this API. Null for others.
-  static std::optional<http::AnswerBody> ErrorBody(const http::OwnAnswer& answer);
+  // What the server answers by itself on paths of this API. Null for others. `body_limit` is that
+  // of the path in bytes, `without_key` that of those who have no key.
+  static std::optional<http::AnswerBody> ErrorBody(const http::OwnAnswer& answer,
+                                                   std::size_t body_limit, std::size_t without_key);
 
   // Answers what waits; to be called before the store goes away.
   void Close() { calls_.Close(); }

@@ -79,11 +79,11 @@ Result<void> Core::Start(std::function<void()> on_tick) {
 RequestParser Core::NewParser() {
   RequestParser::BodyLimit body_limit;
   if (options_.body_limit) {
-    body_limit = [this](Method method, std::string_view target) {
+    body_limit = [this](Method method, std::string_view target, const Fields& fields) {
       const Entry entry(*this);
       if (!entry) return options_.limits.max_body_bytes;
       try {
-        return options_.body_limit(method, target);
+        return options_.body_limit(method, target, fields);
       } catch (...) {
         options_.log.Error("http.hook_threw",
                            {{"hook", "body_limit"}, {"type", CurrentExceptionType()}});

@@ -299,8 +299,8 @@ std::optional<Refusal> RequestParser::ParseHead(std::string_view head) {
     state_ = State::kDone;
     return std::nullopt;
   }
-  max_body_bytes_ =
-      body_limit_ ? body_limit_(request_.method, request_.target) : limits_.max_body_bytes;
+  max_body_bytes_ = body_limit_ ? body_limit_(request_.method, request_.target, request_.fields)
+                                : limits_.max_body_bytes;
   if (length && *length > max_body_bytes_) return Refusal{413, "the request body is too large"};
   request_.body_share = BodyShare(budget_);
   wanted_ = length.value_or(0);

@@ -43,7 +43,8 @@ class RequestParser {
  public:
   enum class Step { kNeedMore, kRequest, kRefused };
   enum class Phase { kIdle, kHead, kBody };  // what the next byte belongs to
-  using BodyLimit = std::function<std::size_t(Method method, std::string_view target)>;
+  using BodyLimit =
+      std::function<std::size_t(Method method, std::string_view target, const Fields& fields)>;
 
   // `limits` outlives the parser. An empty `body_limit` means
   // limits.max_body_bytes; what it throws is passed on by Next().

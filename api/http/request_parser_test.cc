@@ -335,7 +335,7 @@ TEST(RequestParserTest, BodyLimitMayDependOnTheTarget) {
   const Limits limits;
   const auto budget = std::make_shared<BodyBudget>(limits.max_body_total_bytes);
   for (const char* path : {"/large", "/small"}) {
-    RequestParser parser(limits, budget, [](Method, std::string_view target) {
+    RequestParser parser(limits, budget, [](Method, std::string_view target, const Fields&) {
       return target == "/large" ? std::size_t{100} : std::size_t{10};
     });
     parser.Append(std::string("POST ") + path +

@@ -84,7 +84,8 @@ class Server {
     // What they throw is caught; the defaults then apply.
 
     // The body limit for one request, known before the body is read. Null: max_body_bytes.
-    std::function<std::size_t(Method method, std::string_view target)> body_limit = nullptr;
+    std::function<std::size_t(Method method, std::string_view target, const Fields& fields)>
+        body_limit = nullptr;
     // The body of what the server answers by itself. Null: {"error":"<message>"}.
     std::function<AnswerBody(const OwnAnswer&)> error_body = nullptr;
     // Called once a request, when its answer is complete or its client has left. It must not use

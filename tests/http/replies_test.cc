@@ -269,7 +269,7 @@ TEST(HttpRepliesTest, HooksShapeErrorsAndCountRequests) {
   const UniqueFd log_file(::memfd_create("log", MFD_CLOEXEC));
   TrialServer trial(
       {.log = Log(log_file.get(), LogLevel::kInfo),
-       .body_limit = [](Method, std::string_view target) -> std::size_t {
+       .body_limit = [](Method, std::string_view target, const Fields&) -> std::size_t {
          if (target == "/echo?throw") throw 42;
          return 10;
        },
