@@ -78,6 +78,9 @@ void EventStream::Delete(http::Call& call) {
   const auto identity =
       parts_.admission.IdentifyAndMeter(call.fields, call.client_address, Right::kExecute);
   if (!identity) return SendExec0Problem(call.reply, ToExec0Problem(identity.error()));
+  if (const auto shared = RefusalOfSharedKey(*identity, "cancel executions")) {
+    return SendExec0Problem(call.reply, ToExec0Problem(*shared));
+  }
   cancellation_.Cancel(ToExecutionId(call.Param(":id")), identity->owner,
                        [reply = call.reply](Result<Cancellation::Answer> answer) mutable {
                          if (!answer)

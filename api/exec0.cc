@@ -91,7 +91,7 @@ std::size_t Exec0Dialect::BodyLimit(std::string_view path) const {
 void Exec0Dialect::RoutePost(http::Server& server, const char* path, Handler handler) {
   server.Route(http::Method::kPost, path, [this, handler](http::Call& call) {
     const auto identity =
-        parts_.admission.Identify(call.fields, call.client_address, Right::kExecute);
+        parts_.admission.IdentifyAndMeter(call.fields, call.client_address, Right::kExecute);
     if (!identity) return SendExec0Problem(call.reply, ToExec0Problem(identity.error()));
     if (call.body.size() <= options_.inline_body_bytes) return (this->*handler)(call, *identity);
     // Shared only because a std::function must be copyable.
@@ -130,6 +130,11 @@ tl::expected<Exec0Caller, Exec0Problem> Exec0Dialect::CallerOf(const http::Call&
                      .idempotency_key = "",
                      .reply = call.reply};
   if (const std::string* key = call.Header("Idempotency-Key")) {
+    if (const auto shared = RefusalOfSharedKey(identity, "use an Idempotency-Key")) {
+      Exec0Problem problem = ToExec0Problem(*shared);
+      problem.details = {{"field", "Idempotency-Key"}};
+      return tl::unexpected(std::move(problem));
+    }
     auto checked = ToIdempotencyKey(*key);
     if (!checked) return tl::unexpected(checked.error());
     caller.idempotency_key = *std::move(checked);
@@ -195,8 +200,15 @@ void Exec0Dialect::Batch(http::Call& call, const KeyIdentity& identity) {
       [service = &parts_.service, identity, clock = &parts_.clock] {
         return Exec0Runs({*service, *clock, {}}).RateHeaders(identity);
       });
+  bool paid = true;  // for the first one, with the call
   for (auto& request : requests) {
-    if (request) ShareOutput(&request->execution.limits, options_.request, runs);
+    if (!request) continue;
+    ShareOutput(&request->execution.limits, options_.request, runs);
+    // What everybody may use is counted item by item.
+    if (identity.is_demo && !std::exchange(paid, false)) {
+      const auto taken = parts_.admission.TakeAnother(identity, call.fields, call.client_address);
+      if (!taken) request = tl::unexpected(ToExec0Problem(taken.error()));
+    }
   }
   const std::size_t count = requests.size();
   caller->patience = kItemPatience;
@@ -244,6 +256,9 @@ void Exec0Dialect::ListExecutions(http::Call& call) {
   const auto identity =
       parts_.admission.IdentifyAndMeter(call.fields, call.client_address, Right::kReadExecutions);
   if (!identity) return SendExec0Problem(call.reply, ToExec0Problem(identity.error()));
+  if (const auto shared = RefusalOfSharedKey(*identity, "list executions")) {
+    return SendExec0Problem(call.reply, ToExec0Problem(*shared));
+  }
   auto query = ToHistoryQuery(call, parts_.languages);
   if (!query) return SendExec0Problem(call.reply, query.error());
   query->owner = identity->owner;

@@ -85,7 +85,10 @@ void SendExec0Problem(http::Reply& reply, const Exec0Problem& problem) {
 }
 
 Exec0Problem ToExec0Problem(const Refusal& refusal) {
-  return {.status = refusal.status, .message = refusal.message, .headers = refusal.headers};
+  Exec0Problem problem{
+      .status = refusal.status, .message = refusal.message, .headers = refusal.headers};
+  if (refusal.status == 429) problem.details = {{"reason", "rate"}, {"limit", refusal.limit}};
+  return problem;
 }
 
 Exec0Problem ToExec0Problem(const Error& error) {

@@ -111,6 +111,9 @@ struct Context {
         [reply = reply] { return reply.Alive(); },
         [context = *this, account](const Result<store::ExecutionRecord>& record) {
           if (!record) return context.done(context.Problem(record.error(), {}));
+          // The first one was refused in the end, and so is this one.
+          const auto refused = record->outcome ? RefusalOfQueue(*record->outcome) : std::nullopt;
+          if (refused) return context.done(context.Problem(*refused, {}));
           context.done(context.Repeated(*record, account));
         });
   }

@@ -65,6 +65,10 @@ constexpr milliseconds kSecondThoughts[] = {milliseconds(15), milliseconds(60)};
 // Between later questions of those who may wait for longer.
 constexpr milliseconds kPatientPause{250};
 
+// Messages of outcomes of rows withdrawn.
+constexpr std::string_view kRefusedByQueue = "refused by the queue";
+constexpr std::string_view kNotTakenByQueue = "not taken by the queue: ";
+
 constexpr milliseconds kFirstAwaitPause{20};
 constexpr milliseconds kLongestAwaitPause{1'000};
 
@@ -74,6 +78,15 @@ std::string QueueFullText(const queue::Depth& depth) {
 }
 
 }  // namespace
+
+std::optional<Error> RefusalOfQueue(const Outcome& outcome) {
+  if (outcome.reason != schema::Reason::kCancelled) return std::nullopt;
+  if (outcome.message == kRefusedByQueue) return Error{ErrorCode::kQueueFull, "queue is full"};
+  if (outcome.message.starts_with(kNotTakenByQueue)) {
+    return Error{ErrorCode::kUnavailable, outcome.message.substr(kNotTakenByQueue.size())};
+  }
+  return std::nullopt;
+}
 
 class ExecutionService::Core : public std::enable_shared_from_this<Core> {
  public:
@@ -229,8 +242,9 @@ class ExecutionService::Core : public std::enable_shared_from_this<Core> {
   AccountRoom room_;
   CallPool reads_;
   Timer timer_;
-  std::size_t awaiting_ = 0;  // guarded by mutex_
-  std::jthread housekeeper_;  // last: it uses all of the above
+  std::size_t awaiting_ = 0;                                      // guarded by mutex_
+  std::unordered_map<schema::OwnerId, std::size_t> awaiting_of_;  // guarded by mutex_
+  std::jthread housekeeper_;                                      // last: it uses all of the above
 };
 
 bool ExecutionService::Core::Asks(const schema::Execution& execution,
@@ -523,7 +537,7 @@ void ExecutionService::Core::InsertThenPublish(const AdmissionPtr& admission) {
 void ExecutionService::Core::OnQueueAnswer(const AdmissionPtr& admission,
                                            const Result<void>& published) {
   if (!published && published.error().code == ErrorCode::kQueueFull) {
-    Outcome refused = Ended(schema::Reason::kCancelled, "refused by the queue");
+    Outcome refused = Ended(schema::Reason::kCancelled, std::string(kRefusedByQueue));
     store_.WithdrawAsync(
         admission->id, std::move(refused), clock_.UnixMillis(),
         [self = shared_from_this(), admission](const Result<bool>& withdrawn) {
@@ -613,6 +627,16 @@ void ExecutionService::Core::Await(ExecutionId id, std::optional<schema::OwnerId
       lock.unlock();
       return awaiting->done(Fail(ErrorCode::kUnavailable, "too many callers await an execution"));
     }
+    if (const auto& of = awaiting->owner; of && !of->empty()) {
+      std::size_t& own = awaiting_of_[*of];
+      if (options_.max_awaits_per_owner != 0 && own >= options_.max_awaits_per_owner) {
+        lock.unlock();
+        return awaiting->done(
+            Fail(ErrorCode::kQueueFull, "too many repeated requests of this account wait, limit " +
+                                            std::to_string(options_.max_awaits_per_owner)));
+      }
+      ++own;
+    }
     ++awaiting_;
   }
   LookFor(awaiting);
@@ -643,6 +667,9 @@ void ExecutionService::Core::EndAwaiting(Awaiting& awaiting,
   {
     const std::lock_guard lock(mutex_);
     --awaiting_;
+    if (const auto& of = awaiting.owner; of && !of->empty()) {
+      if (const auto own = awaiting_of_.find(*of); --own->second == 0) awaiting_of_.erase(own);
+    }
   }
   awaiting.done(std::move(record));
 }
@@ -693,7 +720,10 @@ void ExecutionService::Core::OnReply(const WaitPtr& wait, Outcome outcome) {
 void ExecutionService::Core::OnPublishRefused(const WaitPtr& wait, Error error) {
   const Visit visit(*this);
   if (!visit) return;
-  FinishRow(wait, Ended(schema::Reason::kCancelled, "refused by the queue: " + error.message),
+  FinishRow(wait,
+            Ended(schema::Reason::kCancelled, error.code == ErrorCode::kQueueFull
+                                                  ? std::string(kRefusedByQueue)
+                                                  : std::string(kNotTakenByQueue) + error.message),
             /*withdraw=*/true);
   Settle(wait, Fail(std::move(error)));
 }

@@ -37,6 +37,10 @@
 
 namespace forkbox::api {
 
+// What an execution was refused with that the queue did not take, by the outcome its row was
+// withdrawn with; null for every other outcome. Whoever asked for the same meanwhile gets the same.
+std::optional<Error> RefusalOfQueue(const schema::Outcome& outcome);
+
 class ExecutionService {
  public:
   struct Options {
@@ -58,6 +62,8 @@ class ExecutionService {
     std::size_t max_waits_per_owner = 500;
     // How many callers may await an execution that somebody else asked for.
     std::size_t max_awaits = 500;
+    // And how many of them of one owner but the nameless one; 0 is no limit.
+    std::size_t max_awaits_per_owner = 20;
   };
 
   // Called exactly once for each Submit, from any thread, possibly before Submit returns: it must
@@ -111,8 +117,8 @@ class ExecutionService {
              std::chrono::milliseconds at_most, std::function<bool()> wanted,
              std::function<void(Result<store::ExecutionRecord>)> done);
 
-  // What the store knows, without the source, asked on threads of ours. `done` is called once, as OnDone is.
-  // kUnavailable, too, when too many such questions wait.
+  // What the store knows, without the source, asked on threads of ours. `done` is called once, as
+  // OnDone is. kUnavailable, too, when too many such questions wait.
   void Find(schema::ExecutionId id, std::optional<schema::OwnerId> owner,
             std::function<void(Result<store::ExecutionRecord>)> done);
   void ListChangedSince(schema::OwnerId owner, std::string dialect, std::int64_t since_unix_ms,

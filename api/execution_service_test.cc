@@ -632,5 +632,41 @@ TEST_F(TermsTest, WhatSomebodyElseSubmittedCanBeAwaited) {
   EXPECT_FALSE(at_once(execution.id, false)->outcome) << "nobody wants to know any more";
 }
 
+TEST_F(TermsTest, OneAccountDoesNotTakeAllPlacesToAwait) {
+  schema::Execution execution = KeyedJob();
+  execution.id = schema::ExecutionId(NewUuidV7());
+  ASSERT_TRUE(store_.Insert(execution));
+  std::atomic<int> answered{0};
+  std::atomic<int> refused{0};
+  const auto await = [&] {
+    service_->Await(
+        execution.id, execution.owner, seconds(60), [] { return true; },
+        [&](const Result<store::ExecutionRecord>& record) {
+          if (!record && record.error().code == ErrorCode::kQueueFull) ++refused;
+          ++answered;
+        });
+  };
+  for (int i = 0; i < 25; ++i) await();
+  EXPECT_EQ(refused, 5);
+  ASSERT_TRUE(store_.Finish(execution.id, Printed("there"), 1));
+  while (answered < 25) std::this_thread::sleep_for(milliseconds(1));
+  await();
+  while (answered < 26) std::this_thread::sleep_for(milliseconds(1));
+  EXPECT_EQ(refused, 5) << "places become free";
+}
+
+TEST(RefusalOfQueueTest, OnlyOurOwnRefusalsAreOnes) {
+  schema::Outcome outcome;
+  outcome.reason = schema::Reason::kCancelled;
+  outcome.message = "refused by the queue";
+  ASSERT_TRUE(RefusalOfQueue(outcome));
+  EXPECT_EQ(RefusalOfQueue(outcome)->code, ErrorCode::kQueueFull);
+  outcome.message = "cancelled by its owner";
+  EXPECT_FALSE(RefusalOfQueue(outcome));
+  outcome.message = "refused by the queue";
+  outcome.reason = schema::Reason::kExited;
+  EXPECT_FALSE(RefusalOfQueue(outcome));
+}
+
 }  // namespace
 }  // namespace forkbox::api

@@ -110,6 +110,9 @@ void NcaDialect::JobStatus(http::Call& call, const KeyIdentity& identity) {
 }
 
 void NcaDialect::JobsStatus(http::Call& call, const KeyIdentity& identity) {
+  if (const auto shared = RefusalOfSharedKey(identity, "list jobs")) {
+    return SendNcaProblem(call.reply, {shared->status, shared->message, {}});
+  }
   double since_seconds = kDefaultSinceSeconds;
   if (!call.body.empty() && IsJsonType(call.Header("Content-Type"))) {
     const Result<json> body = schema::ParseJson(call.body);

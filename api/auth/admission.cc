@@ -37,6 +37,11 @@ Refusal RefusalOf(KeyProblem problem) {
 
 }  // namespace
 
+std::optional<Refusal> RefusalOfSharedKey(const KeyIdentity& identity, std::string_view what) {
+  if (!identity.is_demo) return std::nullopt;
+  return Refusal{403, "demo keys are shared by everybody: they cannot " + std::string(what), {}};
+}
+
 Admission::Admission(Options options, const KeyRing& keys, const Clock& clock)
     : options_(options),
       keys_(keys),
@@ -57,20 +62,9 @@ tl::expected<KeyIdentity, Refusal> Admission::AdmitByHeader(std::string_view nam
   return TakeToken(Check(*key, right, ""), fields, peer);
 }
 
-tl::expected<KeyIdentity, Refusal> Admission::Identify(const http::Fields& fields,
-                                                       std::string_view peer, Right right) {
-  auto checked = Check(Exec0Key(fields), right, "Missing API key");
-  if (checked && checked->is_demo && right == Right::kExecute) {
-    return TakeToken(std::move(checked), fields, peer);
-  }
-  return checked;
-}
-
 tl::expected<KeyIdentity, Refusal> Admission::IdentifyAndMeter(const http::Fields& fields,
                                                                std::string_view peer, Right right) {
-  auto identity = Identify(fields, peer, right);
-  if (identity && identity->is_demo && right == Right::kExecute) return identity;  // took one
-  return TakeToken(std::move(identity), fields, peer);
+  return TakeToken(Check(Exec0Key(fields), right, "Missing API key"), fields, peer);
 }
 
 std::string Admission::AddressOf(const http::Fields& fields, std::string_view peer) const {
@@ -103,7 +97,8 @@ tl::expected<KeyIdentity, Refusal> Admission::TakeToken(tl::expected<KeyIdentity
       demo ? RateText(options_.demo) + " for demo keys" : RateText(options_.keys);
   return tl::unexpected(
       Refusal{429, "Rate limit exceeded (" + text + ")",
-              RateLimitHeaders(rate.limit, rate.remaining, rate.retry_after, clock_.UnixMillis())});
+              RateLimitHeaders(rate.limit, rate.remaining, rate.retry_after, clock_.UnixMillis()),
+              rate.limit});
 }
 
 http::Fields RateLimitHeaders(std::uint64_t limit, std::uint64_t remaining,

@@ -11,6 +11,7 @@
 // Thread-safe. What comes in must have gone through KeyGate (key_gate.h) before.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -30,8 +31,13 @@ struct Refusal {
   // names. 429. 503: the store, which alone knows, cannot be asked.
   int status = 401;
   std::string message;
-  http::Fields headers;  // of a 429: Retry-After and X-RateLimit-*; of a 503: Retry-After
+  http::Fields headers;     // of a 429: Retry-After and X-RateLimit-*; of a 503: Retry-After
+  std::uint64_t limit = 0;  // of a 429: how many tokens the bucket has
 };
+
+// A demo key is everybody's: it must not show one stranger what another one did, nor let him meddle
+// with it. Null for other keys; else the 403 that says what it is not for ("list executions").
+std::optional<Refusal> RefusalOfSharedKey(const KeyIdentity& identity, std::string_view what);
 
 class Admission {
  public:
@@ -56,13 +62,16 @@ class Admission {
                                                    const http::Fields& fields,
                                                    std::string_view peer, Right right);
 
-  // By Exec0's rules and in its words. Takes no token, except of demo keys for kExecute: for what
-  // store::AcceptTerms limits, with `limits` and `key_id` of the identity.
-  tl::expected<KeyIdentity, Refusal> Identify(const http::Fields& fields, std::string_view peer,
-                                              Right right);
-  // The same and takes a token: for everything else under /api/v1.
+  // By Exec0's rules and in its words; takes one token. What store::AcceptTerms limits is limited
+  // beyond that, with `limits` and `key_id` of the identity: the store counts only what it accepts.
   tl::expected<KeyIdentity, Refusal> IdentifyAndMeter(const http::Fields& fields,
                                                       std::string_view peer, Right right);
+  // One more token, for whoever was admitted with one and asks for several things.
+  tl::expected<KeyIdentity, Refusal> TakeAnother(const KeyIdentity& identity,
+                                                 const http::Fields& fields,
+                                                 std::string_view peer) {
+    return TakeToken(identity, fields, peer);
+  }
 
   // Where a request came from, for rows and the audit log.
   [[nodiscard]] std::string AddressOf(const http::Fields& fields, std::string_view peer) const;

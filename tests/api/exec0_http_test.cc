@@ -429,7 +429,8 @@ TEST_F(Exec0HttpTest, AQueuedOneIsAcceptedAndPolled) {
   Start();
   const Answer accepted = Post(kExecute, Program({{"async", true}}));
   ASSERT_EQ(accepted.status, 202) << accepted.raw.body;
-  EXPECT_EQ(accepted.body["status"], "queued");
+  EXPECT_EQ(accepted.body["status"], "running") << "not finished, in the contract's four words";
+  EXPECT_EQ(accepted.body["state"], "queued");
   const std::string id = accepted.body["id"];
   EXPECT_EQ(accepted.raw.Header("Location"), "/api/v1/executions/" + id);
   EXPECT_EQ(LastPublished()->priority, schema::Priority::kBackground);
@@ -550,6 +551,105 @@ TEST_F(Exec0HttpTest, ARepeatedRequestGetsTheFirstOnesResult) {
   EXPECT_NE(store_.last_terms().request_digest, digest);
 }
 
+TEST_F(Exec0HttpTest, ARepetitionOfWhatTheQueueRefusedIsRefusedToo) {
+  Start();
+  const http::Fields key{{"Idempotency-Key", "order 8"}};
+  struct Case {
+    bool queued;
+    Error error;
+    int status;
+  };
+  for (const Case& c : {Case{false, {ErrorCode::kQueueFull, "the lane is full"}, 429},
+                        Case{false, {ErrorCode::kUnavailable, "the broker is away"}, 503},
+                        Case{true, {ErrorCode::kQueueFull, "the lane is full"}, 429}}) {
+    store_.set_refusal(std::nullopt);
+    broker_.set_refusal(c.error);
+    const json program = Program({{"async", c.queued}});
+    EXPECT_EQ(Post(kExecute, program, key).status, c.status);
+    // Another request came in between and was told that it is a repetition.
+    store::HistoryQuery all;
+    all.limit = 100;
+    store::Acceptance repeated;
+    repeated.verdict = store::AcceptVerdict::kRepeated;
+    repeated.id = store_.ListHistory(all)->records.front().execution.id;
+    store_.set_refusal(repeated);
+    broker_.set_refusal(std::nullopt);
+    const Answer again = Post(kExecute, program, key);
+    EXPECT_EQ(again.status, c.status) << again.raw.body;
+    EXPECT_EQ(again.raw.Header("Retry-After"), "1");
+    if (c.status == 429) {
+      EXPECT_EQ(again.body["details"]["reason"], "queue");
+    }
+  }
+}
+
+TEST_F(Exec0HttpTest, CallsAreMeteredWhateverBecomesOfThem) {
+  Start({"exec0_one"});
+  const http::Fields key{{"Authorization", "Bearer exec0_one"}};
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_EQ(Post(kExecute, json::object(), key).status, 400) << i;
+  }
+  for (const char* path : {kExecute, kBatch}) {
+    const Answer answer = Post(path, Program(), key);
+    EXPECT_EQ(answer.status, 429) << answer.raw.body;
+    EXPECT_EQ(answer.body["details"], (json{{"reason", "rate"}, {"limit", 100}}));
+    EXPECT_EQ(answer.raw.Header("Retry-After"), "1");
+  }
+  clock_.Advance(milliseconds(10));
+  EXPECT_EQ(Post(kExecute, Program(), key).status, 200);
+}
+
+TEST_F(Exec0HttpTest, ADemoKeyShowsNobodyWhatOthersDo) {
+  Start({"zb_demo_all"});
+  const http::Fields key{{"Authorization", "Bearer zb_demo_all"}};
+  const Answer ran = Post(kExecute, Program(), key);
+  ASSERT_EQ(ran.status, 200) << ran.raw.body;
+  const std::string path = "/api/v1/executions/" + ran.body["id"].get<std::string>();
+  EXPECT_EQ(Get(path, key).status, 200) << "who knows its id may read it";
+  const Answer list = Get("/api/v1/executions", key);
+  EXPECT_EQ(list.status, 403) << list.raw.body;
+  EXPECT_EQ(list.body["error"], "forbidden");
+  EXPECT_EQ(Send("DELETE", path, "", key).status, 403);
+  http::Fields with_idempotency = key;
+  with_idempotency.emplace_back("Idempotency-Key", "1");
+  const Answer repeatable = Post(kExecute, Program(), with_idempotency);
+  EXPECT_EQ(repeatable.status, 403) << repeatable.raw.body;
+  EXPECT_EQ(repeatable.body["details"]["field"], "Idempotency-Key");
+}
+
+TEST_F(Exec0HttpTest, ABatchTakesOneTokenOfADemoKeyForEachItem) {
+  Start({"zb_demo_all"});
+  const std::vector<json> items(12, Program());
+  const Answer answer =
+      Post(kBatch, {{"executions", items}}, {{"Authorization", "Bearer zb_demo_all"}});
+  ASSERT_EQ(answer.status, 200) << answer.raw.body;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const json& result = answer.body["results"][i];
+    if (i < 10) {
+      EXPECT_EQ(result["result"]["stdout"], "console.log(1)") << i;
+    } else {
+      EXPECT_EQ(result["error"], "rate_limit_exceeded") << i;
+    }
+  }
+}
+
+TEST_F(Exec0HttpTest, OnlyWhoHasAKeyMaySendMuch) {
+  Start({"exec0_one"});
+  const std::string much(2U << 20, ' ');
+  const auto send = [&](const http::Fields& fields) {
+    return Send("POST", kExecute, much + Program().dump(), fields);
+  };
+  EXPECT_EQ(send({{"x-api-key", "exec0_one"}}).status, 200);
+  for (const http::Fields& fields :
+       {http::Fields{}, http::Fields{{"x-api-key", "exec0_two"}},
+        http::Fields{{"Authorization", "Bearer exec0_01234567890123456789012345678901"}}}) {
+    const Answer answer = send(fields);
+    EXPECT_EQ(answer.status, 413) << answer.raw.body;
+    EXPECT_EQ(answer.body["details"], (json{{"field", "body"}, {"limit", "64MB"}}));
+    EXPECT_THAT(answer.body["message"].get<std::string>(), HasSubstr("without a known API key"));
+  }
+}
+
 TEST_F(Exec0HttpTest, AnIdempotencyKeyIsShortAndPrintable) {
   Start();
   for (const std::string& key : {std::string(), std::string(256, 'k'), std::string("k\xC3\xA9")}) {
@@ -605,7 +705,7 @@ TEST_F(Exec0HttpTest, ABatchCanBeQueued) {
   const Answer answer = Post(kBatch, {{"async", true}, {"executions", {Program(), Program()}}},
                              {{"Idempotency-Key", "all"}});
   ASSERT_EQ(answer.status, 202) << answer.raw.body;
-  EXPECT_EQ(answer.body["results"][0]["status"], "queued");
+  EXPECT_EQ(answer.body["results"][0]["state"], "queued");
   EXPECT_EQ(broker_.published()[1].execution->idempotency_key, "all:1");
 }
 

@@ -302,6 +302,17 @@ TEST_F(NcaHttpTest, TheRateLimitHasAMessage) {
   EXPECT_NE(limited.Header("X-RateLimit-Limit"), "");
 }
 
+TEST_F(NcaHttpTest, ADemoKeyDoesNotListWhatOthersRun) {
+  Start({}, {Key("zb_demo_abcdefgh")});
+  const http::Fields key{{"x-api-key", "zb_demo_abcdefgh"}};
+  const json accepted = json::parse(Post(kExecute, R"({"code":"x","webhook_url":""})", key).body);
+  const HttpAnswer listed = Post(kJobsStatus, "{}", key);
+  EXPECT_EQ(listed.status, 403);
+  EXPECT_EQ(json::parse(listed.body)["message"],
+            "demo keys are shared by everybody: they cannot list jobs");
+  StatusOf(accepted["job_id"], 200, key);
+}
+
 TEST_F(NcaHttpTest, CodeHasASize) {
   Start();
   const std::string mebibyte(1 << 20, 'x');
