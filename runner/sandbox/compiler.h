@@ -17,9 +17,8 @@ struct Compiled {
   // wrong, `output` says where), a limit of the compiler's own, kCancelled, or kSandboxFailed.
   schema::Reason reason = schema::Reason::kExited;
   std::string output;      // what the compiler said, bounded, valid UTF-8; also when it succeeded
-  schema::Source program;  // with the stdin, arguments and environment of the source
+  schema::Source program;  // stdin, arguments and environment are the source's, not of interest
   std::string message;     // for kSandboxFailed: what failed, for the log
-  bool cached = false;     // made before from the same source
   bool repeatable = true;  // false where another try may end otherwise: a limit met under load
   std::chrono::microseconds time{0};
 };

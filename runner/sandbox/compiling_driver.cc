@@ -57,25 +57,25 @@ class CompilingDriver::CompilingSandbox final : public Sandbox {
   schema::Outcome Run(const schema::Source& source, const EventSink& sink) override {
     const auto start = steady_clock::now();
     if (sink) sink({schema::EventKind::kState, "compiling"});
-    Compiled compiled = driver_.Compile(language_, source, cancelled_.get_token());
+    std::shared_ptr<const Compiled> compiled =
+        driver_.Compile(language_, source, cancelled_.get_token());
     const microseconds compile_time = Since(start);
+    std::string said = compiled->output;
     schema::Outcome outcome;
-    if (compiled.reason == Reason::kExited) {
-      outcome = RunProgram(compiled.program, sink);
+    if (compiled->reason == Reason::kExited) {
+      const schema::Source* const program = &compiled->program;
+      outcome = RunProgram({std::move(compiled), program}, source, sink);
     } else {
       const languages::Manifest& manifest = *driver_.process_->ManifestOf(id_);
-      const std::string limit = LimitText(compiled.reason, *manifest.compile);
-      if (!limit.empty()) {
-        compiled.reason = Reason::kCompileFailed;
-        if (!compiled.output.empty() && compiled.output.back() != '\n') compiled.output += '\n';
-        compiled.output += limit;
-      }
-      outcome.reason = compiled.reason;
+      const std::string limit = LimitText(compiled->reason, *manifest.compile);
+      if (!limit.empty() && !said.empty() && said.back() != '\n') said += '\n';
+      said += limit;
+      outcome.reason = limit.empty() ? compiled->reason : Reason::kCompileFailed;
       if (outcome.reason == Reason::kCompileFailed) outcome.exit_code = 1;
       outcome.state = schema::StateOf(outcome.reason, outcome.exit_code);
-      outcome.message = std::move(compiled.message);
+      outcome.message = compiled->message;
     }
-    outcome.compile_output = std::move(compiled.output);
+    outcome.compile_output = std::move(said);
     outcome.timings.compile = compile_time;
     outcome.timings.total += compile_time;
     return outcome;
@@ -88,9 +88,11 @@ class CompilingDriver::CompilingSandbox final : public Sandbox {
   }
 
  private:
-  schema::Outcome RunProgram(const schema::Source& program, const EventSink& sink) {
+  // Holds the program no longer than it takes to send it.
+  schema::Outcome RunProgram(std::shared_ptr<const schema::Source> program,
+                             const schema::Source& input, const EventSink& sink) {
     schema::Outcome outcome;  // kSandboxFailed
-    auto sandbox = driver_.process_->ForkFor(id_, limits_, program.code, program.entry);
+    auto sandbox = driver_.process_->ForkProcess(id_, limits_, program->code, program->entry);
     if (!sandbox) {
       outcome.message = sandbox.error().message;
       return outcome;
@@ -105,7 +107,7 @@ class CompilingDriver::CompilingSandbox final : public Sandbox {
       running_ = sandbox->get();
     }
     if (sink) sink({schema::EventKind::kState, "running"});
-    outcome = (*sandbox)->Run(program, sink);
+    outcome = (*sandbox)->RunProgram(std::move(program), input, sink);
     const std::lock_guard lock(mutex_);
     running_ = nullptr;
     return outcome;
@@ -179,33 +181,26 @@ void CompilingDriver::Examine(const std::string& id, Language* language) {
                                           {"exec_us", smoke.timings.exec.count()}});
 }
 
-Compiled CompilingDriver::Compile(Language& language, const schema::Source& source,
-                                  const std::stop_token& cancelled) {
-  // What a compile may depend on, and no more: not the input, arguments or environment of one run.
-  schema::Source compiled_from;
-  compiled_from.code = source.code;
-  compiled_from.entry = source.entry;
-  compiled_from.files = source.files;
-  const auto make = [&] { return language.compiler->Compile(compiled_from, cancelled); };
-  const std::string key = ArtefactKey(language.toolchain, compiled_from);
-  Compiled compiled;
-  if (key.empty()) {
-    compiled = make();
-  } else {
-    bool hit = false;
-    const auto kept = cache_.Get(key, cancelled, make, &hit);
-    if (kept == nullptr) {
-      compiled.reason = Reason::kCancelled;
-      return compiled;
-    }
-    compiled = *kept;
-    compiled.cached = hit;
-  }
-  compiled.program.stdin_data = source.stdin_data;
-  compiled.program.args = source.args;
-  compiled.program.env = source.env;
-  compiled.program.cases = source.cases;
-  return compiled;
+std::shared_ptr<const Compiled> CompilingDriver::Compile(Language& language,
+                                                         const schema::Source& source,
+                                                         const std::stop_token& cancelled) {
+  const auto make = [&] {
+    // What a compile may depend on, and no more: not the input, arguments or environment of one
+    // run. Exactly what the key is made of.
+    schema::Source compiled_from;
+    compiled_from.code = source.code;
+    compiled_from.entry = source.entry;
+    compiled_from.files = source.files;
+    return language.compiler->Compile(compiled_from, cancelled);
+  };
+  const std::string key = ArtefactKey(language.toolchain, source);
+  if (key.empty()) return std::make_shared<const Compiled>(make());
+  bool hit = false;
+  auto compiled = cache_.Get(key, cancelled, make, &hit);
+  if (compiled != nullptr) return compiled;
+  Compiled none;
+  none.reason = Reason::kCancelled;
+  return std::make_shared<const Compiled>(std::move(none));
 }
 
 Result<std::unique_ptr<Sandbox>> CompilingDriver::Fork(const std::string& language,

@@ -77,8 +77,9 @@ class CompilingDriver final : public Driver {
     std::string reason;
   };
 
-  Compiled Compile(Language& language, const schema::Source& source,
-                   const std::stop_token& cancelled);
+  // Shared with the cache and everyone who asked for the same; never null.
+  std::shared_ptr<const Compiled> Compile(Language& language, const schema::Source& source,
+                                          const std::stop_token& cancelled);
   void Examine(const std::string& id, Language* language);
 
   std::unique_ptr<ProcessDriver> process_;

@@ -56,6 +56,16 @@ std::string WhyNot(const std::string& what, const schema::Outcome& outcome) {
   return reason;
 }
 
+// Leaves the language and the one that its programs run as. False when there is none.
+bool KeepOnly(const std::string& language, std::vector<languages::Manifest>* manifests) {
+  const auto asked = std::find_if(manifests->begin(), manifests->end(),
+                                  [&](const auto& manifest) { return manifest.Answers(language); });
+  if (asked == manifests->end()) return false;
+  const std::set<std::string> kept{asked->id, asked->runs_as};
+  std::erase_if(*manifests, [&](const auto& manifest) { return !kept.contains(manifest.id); });
+  return true;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<ProcessDriver>> ProcessDriver::Start(ProcessDriverOptions options) {
@@ -63,6 +73,9 @@ Result<std::unique_ptr<ProcessDriver>> ProcessDriver::Start(ProcessDriverOptions
   const ProcessDriverOptions& chosen = driver->options_;
   auto manifests = languages::LoadManifests(chosen.runtime_dir + "/manifests");
   if (!manifests) return Fail(manifests.error());
+  if (!chosen.only_language.empty() && !KeepOnly(chosen.only_language, &*manifests)) {
+    return Fail(ErrorCode::kInvalidArgument, "unknown language " + chosen.only_language);
+  }
 
   ForkserverConfig config;
   config.uid_base = UidBase();
@@ -178,7 +191,7 @@ Result<void> ProcessDriver::Open(Deadline deadline) {
   ExamineAll(/*that_run_as_another=*/true);
   const bool any = std::any_of(languages_.begin(), languages_.end(),
                                [](const Language& language) { return language.status.ready; });
-  if (!any) {
+  if (!any && options_.only_language.empty()) {  // of one, a fork says why it is not there
     std::string reasons;
     for (const Language& language : languages_) {
       reasons += " " + language.status.id + ": " + language.status.reason + ";";
@@ -314,6 +327,15 @@ Result<std::unique_ptr<Sandbox>> ProcessDriver::ForkFor(const std::string& langu
                                                         const schema::Limits& limits,
                                                         std::string_view code,
                                                         schema::EntryKind entry) {
+  auto sandbox = ForkProcess(language, limits, code, entry);
+  if (!sandbox) return Fail(sandbox.error());
+  return std::move(*sandbox);
+}
+
+Result<std::unique_ptr<ProcessSandbox>> ProcessDriver::ForkProcess(const std::string& language,
+                                                                   const schema::Limits& limits,
+                                                                   std::string_view code,
+                                                                   schema::EntryKind entry) {
   const Language* found = Find(language);
   if (found == nullptr) {
     return Fail(ErrorCode::kInvalidArgument, "unknown language " + language);

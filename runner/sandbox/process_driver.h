@@ -30,11 +30,15 @@ struct ProcessDriverOptions {
   std::string runtime_dir;      // bound as /opt/forkbox; holds manifests/
   std::size_t pool_size = 4;    // ready forks kept for each template
   std::size_t max_sandboxes = 256;
+  // An id or alias: no other language is started and examined, but for one that it runs as. For a
+  // process that runs one program and ends. "" for all.
+  std::string only_language;
   Log log = Log::Null();
 };
 
 class ProcessDriver final : public Driver {
  public:
+  // kInvalidArgument when there is no `only_language`.
   static Result<std::unique_ptr<ProcessDriver>> Start(ProcessDriverOptions options);
   ~ProcessDriver() override;
 
@@ -52,6 +56,11 @@ class ProcessDriver final : public Driver {
   using Driver::ForkFor;
   Result<std::unique_ptr<Service>> Serve(const std::string& language, const schema::Limits& limits,
                                          const schema::Source& source) override;
+  // As ForkFor(), for what only this sandbox can: RunProgram().
+  Result<std::unique_ptr<ProcessSandbox>> ForkProcess(const std::string& language,
+                                                      const schema::Limits& limits,
+                                                      std::string_view code,
+                                                      schema::EntryKind entry);
   // A fork for the compile step of a language whose manifest has a command for it, under the limits
   // of that step: for its Compile(). Errors as of Fork().
   Result<std::unique_ptr<ProcessSandbox>> ForkCompile(const std::string& language);

@@ -301,6 +301,14 @@ class Running {
   bool ended_ = false;
 };
 
+// These point into the source.
+std::vector<JobFile> FilesOf(const schema::Source& source) {
+  std::vector<JobFile> files;
+  files.reserve(source.files.size());
+  for (const auto& file : source.files) files.push_back({file.path, file.content, file.executable});
+  return files;
+}
+
 }  // namespace
 
 ProcessSandbox::ProcessSandbox(ReadyFork fork, RunPlan plan, const schema::Limits& limits,
@@ -349,29 +357,38 @@ std::vector<std::string> CommandOf(const RunPlan& plan, const schema::Source& so
   return command;
 }
 
-schema::Outcome ProcessSandbox::Run(const schema::Source& source, const EventSink& sink) {
-  if (!plan_.Runs(source.entry)) {
+schema::Outcome ProcessSandbox::RunProgram(std::shared_ptr<const schema::Source> program,
+                                           const schema::Source& input, const EventSink& sink) {
+  const schema::EntryKind entry = program->entry;
+  if (!plan_.Runs(entry)) {
     schema::Outcome refused;  // kSandboxFailed
-    refused.message = NoSuchEntry(plan_.language, source.entry);
+    refused.message = NoSuchEntry(plan_.language, entry);
     return refused;
   }
-  ChildJob job;
-  job.entry = static_cast<ChildJob::Entry>(source.entry);
-  job.file_name = plan_.file_name;
-  if (!job.file_name.empty()) job.code = source.code;
-  job.args = source.args;
-  job.command = CommandOf(plan_, source, limits_);
-  std::map<std::string, std::string> env = plan_.env;
-  for (const auto& [name, value] : source.env) env[name] = value;
-  job.env.assign(env.begin(), env.end());
+  std::string frame = EncodeJob(JobOf(*program, input), FilesOf(*program));
+  program.reset();
 
-  if (source.entry == schema::EntryKind::kScript) return RunJob(job, source, 0, sink).outcome;
-  Compiled run = RunJob(job, source, kMaxAnswerBytes, sink);
+  const bool answers = entry != schema::EntryKind::kScript;
+  Compiled run = RunJob(std::move(frame), input.stdin_data, answers ? kMaxAnswerBytes : 0, sink);
+  if (!answers) return std::move(run.outcome);
   ApplyAnswer(run.answer, run.cut, &run.outcome);
   if (sink && run.outcome.value_json) {
     sink({schema::EventKind::kValue, *run.outcome.value_json});
   }
   return std::move(run.outcome);
+}
+
+ChildJob ProcessSandbox::JobOf(const schema::Source& program, const schema::Source& input) const {
+  ChildJob job;
+  job.entry = static_cast<ChildJob::Entry>(program.entry);
+  job.file_name = plan_.file_name;
+  if (!job.file_name.empty()) job.code = program.code;
+  job.args = input.args;
+  job.command = CommandOf(plan_, program, limits_);
+  std::map<std::string, std::string> env = plan_.env;
+  for (const auto& [name, value] : input.env) env[name] = value;
+  job.env.assign(env.begin(), env.end());
+  return job;
 }
 
 ProcessSandbox::Compiled ProcessSandbox::Compile(const schema::Source& source) {
@@ -383,34 +400,27 @@ ProcessSandbox::Compiled ProcessSandbox::Compile(const schema::Source& source) {
   job.env.assign(plan_.env.begin(), plan_.env.end());
   job.artefacts = plan_.artefacts;
   // Neither arguments nor input nor environment of the program are any of the compiler's business.
-  schema::Source files_only;
-  files_only.files = source.files;
-  return RunJob(job, files_only, kMaxArtefactAnswerBytes, {});
+  return RunJob(EncodeJob(job, FilesOf(source)), {}, kMaxArtefactAnswerBytes, {});
 }
 
 // `answer_bytes`: of what the child has to say on the channel; 0 for a program that says nothing.
-ProcessSandbox::Compiled ProcessSandbox::RunJob(const ChildJob& job, const schema::Source& source,
+ProcessSandbox::Compiled ProcessSandbox::RunJob(std::string frame, const std::string& stdin_data,
                                                 std::size_t answer_bytes, const EventSink& sink) {
   Compiled result;
   schema::Outcome& outcome = result.outcome;  // kSandboxFailed
+  if (frame.size() > kMaxJobFrameBytes) {     // the child would refuse it, and could not say so
+    outcome.message = "the program, its files and arguments are too large for a sandbox";
+    return result;
+  }
   const bool answers = answer_bytes > 0;
   UniqueFd answer(answers ? ::fcntl(fork_.channel.get(), F_DUPFD_CLOEXEC, 0) : -1);
   if (answer.valid() != answers) {
     outcome.message = "descriptors ran out (RLIMIT_NOFILE)";
     return result;
   }
-  std::vector<JobFile> files;
-  files.reserve(source.files.size());
-  for (const auto& file : source.files) files.push_back({file.path, file.content, file.executable});
-
-  std::string frame = EncodeJob(job, files);
-  if (frame.size() > kMaxJobFrameBytes) {  // the child would refuse it, and could not say so
-    outcome.message = "the program, its files and arguments are too large for a sandbox";
-    return result;
-  }
 
   Running run(&fork_, limits_, cancel_.get(), std::move(frame), std::move(answer), answer_bytes,
-              source.stdin_data, sink);
+              stdin_data, sink);
   run.UntilEnd();
 
   const std::uint64_t oom_kills = OomKills(fork_.memory_events.get());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -41,7 +42,14 @@ class ProcessSandbox final : public Sandbox {
   ProcessSandbox(ReadyFork fork, RunPlan plan, const schema::Limits& limits,
                  std::chrono::microseconds fork_time);
 
-  schema::Outcome Run(const schema::Source& source, const EventSink& sink) override;
+  schema::Outcome Run(const schema::Source& source, const EventSink& sink) override {
+    // Not owned: it outlives the call.
+    return RunProgram({std::shared_ptr<const schema::Source>(), &source}, source, sink);
+  }
+  // As Run() of `program` with the stdin, arguments and environment of `input`. The program is
+  // given back once it is on its way into the sandbox, which may be long before the run ends.
+  schema::Outcome RunProgram(std::shared_ptr<const schema::Source> program,
+                             const schema::Source& input, const EventSink& sink);
 
   // Instead of Run(): the command of a compile over the code and files of `source`, and what it
   // answered. A stranger wrote the answer: see artefacts.h.
@@ -57,8 +65,9 @@ class ProcessSandbox final : public Sandbox {
   [[nodiscard]] bool CanBeCancelled() const { return cancel_.valid(); }
 
  private:
-  Compiled RunJob(const ChildJob& job, const schema::Source& source, std::size_t answer_bytes,
+  Compiled RunJob(std::string frame, const std::string& stdin_data, std::size_t answer_bytes,
                   const EventSink& sink);
+  ChildJob JobOf(const schema::Source& program, const schema::Source& input) const;
 
   ReadyFork fork_;
   RunPlan plan_;
