@@ -16,12 +16,14 @@ namespace {
 using nlohmann::ordered_json;
 using schema::State;
 
-// The four words of the specification, and `queued` where it has none.
+// The four words of the specification, of which `running` is whatever has not ended.
 std::string_view StatusOf(State state) {
   switch (state) {
     case State::kCancelled:
     case State::kLost:
       return "error";
+    case State::kQueued:
+      return ToString(State::kRunning);
     default:
       return ToString(state);
   }

@@ -16,7 +16,7 @@ struct DocumentForm {
   bool whole_row = true;  // false: how often and when it was begun is not known here
 };
 
-// `status` is one of the specification's four words, or `queued`, where it has none.
+// `status` is one of the specification's four words: `running` is whatever has not ended.
 nlohmann::ordered_json ToDocument(const store::ExecutionRecord& record,
                                   const DocumentForm& form = {});
 

@@ -26,11 +26,11 @@ struct StatusWord {
   std::vector<State> states;
 };
 
-// `error` is what documents call cancelled and lost ones, too.
+// As documents word it: `error` are cancelled and lost ones, too, and `running` queued ones.
 const std::vector<StatusWord>& StatusWords() {
   static const std::vector<StatusWord> words{
       {"completed", {State::kCompleted}},
-      {"running", {State::kRunning}},
+      {"running", {State::kQueued, State::kRunning}},
       {"timeout", {State::kTimeout}},
       {"error", {State::kError, State::kCancelled, State::kLost}},
       {"queued", {State::kQueued}},

@@ -431,6 +431,9 @@ TEST_F(Exec0HttpTest, AQueuedOneIsAcceptedAndPolled) {
   ASSERT_EQ(accepted.status, 202) << accepted.raw.body;
   EXPECT_EQ(accepted.body["status"], "running") << "not finished, in the contract's four words";
   EXPECT_EQ(accepted.body["state"], "queued");
+  for (const char* status : {"running", "queued"}) {
+    EXPECT_EQ(Get(std::string("/api/v1/executions?status=") + status).body["total"], 1);
+  }
   const std::string id = accepted.body["id"];
   EXPECT_EQ(accepted.raw.Header("Location"), "/api/v1/executions/" + id);
   EXPECT_EQ(LastPublished()->priority, schema::Priority::kBackground);

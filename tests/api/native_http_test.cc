@@ -84,7 +84,8 @@ TEST_F(NativeHttpTest, AnExecutionCanBePolledFromTheQueueToItsEnd) {
   const ExecutionId id = Insert();
   auto [status, body] = Get("/executions/" + id.str());
   EXPECT_EQ(status, 200);
-  EXPECT_EQ(body["status"], "queued");
+  EXPECT_EQ(body["status"], "running");
+  EXPECT_EQ(body["state"], "queued");
   EXPECT_EQ(body["result"], nullptr);
   EXPECT_EQ(body["createdAt"], "2023-11-14T22:13:20.000Z");
   EXPECT_EQ(body["clientReference"], "mine");
