@@ -51,15 +51,17 @@ Result<std::unique_ptr<sandbox::CompilingDriver>> StartEngine(const EngineOption
   driver.runtime_dir = installation->runtime.string();
   driver.pool_size = options.pool_size;
   driver.max_sandboxes = options.max_sandboxes;
+  driver.only_language = options.only_language;
   driver.log = options.log;
   auto process = sandbox::ProcessDriver::Start(std::move(driver));
   if (!process) return Fail(process.error());
   auto compiling = std::make_unique<sandbox::CompilingDriver>(
       std::move(*process), sandbox::CompilingDriverOptions{
                                .cache_bytes = options.artefact_cache_bytes, .log = options.log});
-  compiling->SetCompiler("typescript",
-                         std::make_unique<sandbox::Transpiler>(
-                             compiling->process(), sandbox::TranspilerOptions{.log = options.log}));
+  sandbox::TranspilerOptions transpiler{.log = options.log};
+  if (!options.only_language.empty()) transpiler.processes = 1;  // for the one program that is run
+  compiling->SetCompiler("typescript", std::make_unique<sandbox::Transpiler>(
+                                           compiling->process(), std::move(transpiler)));
   return compiling;
 }
 

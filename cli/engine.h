@@ -17,11 +17,13 @@ struct EngineOptions {
   std::size_t pool_size = 4;
   std::size_t max_sandboxes = 256;
   std::uint64_t artefact_cache_bytes = 256ULL << 20;  // of programs compiled before
+  std::string only_language = {};                     // an id or alias; see ProcessDriverOptions
   Log log = Log::Null();
 };
 
 // First half, with the caller's privileges and one thread: starts the privileged part.
 // kUnavailable when the installation is incomplete; the message names the missing file.
+// kInvalidArgument when there is no `only_language`.
 Result<std::unique_ptr<sandbox::CompilingDriver>> StartEngine(const EngineOptions& options);
 
 // Second half, when privileges are gone: templates warm up and prove themselves.

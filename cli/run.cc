@@ -35,8 +35,11 @@ constexpr std::size_t kMaxInputBytes = 64U << 20;
 // By the usual endings of file names; --language says the rest.
 std::string LanguageOf(const std::string& file) {
   static const std::map<std::string, std::string> kByExtension{
-      {".py", "python"},     {".js", "javascript"}, {".cjs", "javascript"}, {".mjs", "javascript"},
-      {".ts", "typescript"}, {".sh", "bash"},       {".bash", "bash"},      {".go", "go"}};
+      {".py", "python"},     {".js", "javascript"},  {".cjs", "javascript"}, {".mjs", "javascript"},
+      {".ts", "typescript"}, {".tsx", "typescript"}, {".mts", "typescript"}, {".cts", "typescript"},
+      {".sh", "bash"},       {".bash", "bash"},      {".go", "go"},          {".rb", "ruby"},
+      {".php", "php"},       {".pl", "perl"},        {".lua", "lua"},        {".c", "c"},
+      {".cc", "cpp"},        {".cpp", "cpp"},        {".cxx", "cpp"},        {".java", "java"}};
   const auto found = kByExtension.find(std::filesystem::path(file).extension().string());
   return found == kByExtension.end() ? "" : found->second;
 }
@@ -146,8 +149,12 @@ class RunCommand final : public Command {
     EngineOptions options;
     options.pool_size = 0;
     options.max_sandboxes = 16;
+    options.only_language = language_;
     auto driver = OpenLocalEngine(options);
-    if (!driver) return Complain(kExitOurs, driver.error().message);
+    if (!driver) {
+      const bool usage = driver.error().code == ErrorCode::kInvalidArgument;
+      return Complain(usage ? kExitUsage : kExitOurs, driver.error().message);
+    }
     schema::Limits limits;
     for (const auto& language : (*driver)->Languages()) {
       const bool named = language.id == language_ ||
@@ -182,7 +189,12 @@ class RunCommand final : public Command {
 
     if (json_) {
       std::printf("%s\n", schema::DumpJson(schema::ToJson(outcome)).c_str());
-    } else if (outcome.reason != schema::Reason::kExited) {
+      return ExitCodeOf(outcome);
+    }
+    WriteAll(STDERR_FILENO, outcome.compile_output);  // warnings, too
+    const bool told =
+        outcome.reason == schema::Reason::kCompileFailed && !outcome.compile_output.empty();
+    if (outcome.reason != schema::Reason::kExited && !told) {
       std::fprintf(stderr, "forkbox: %s%s%s\n",
                    std::string(schema::ToString(outcome.reason)).c_str(),
                    outcome.message.empty() ? "" : ": ", outcome.message.c_str());

@@ -241,8 +241,21 @@ INSTANTIATE_TEST_SUITE_P(
         LocalProgram{"signal", "a.py", "import os; os.kill(os.getpid(), 15)", {}, "", 143, ""},
         LocalProgram{"time", "a.py", "while True: pass", {"--timeout", "1"}, "", 124, ""},
         LocalProgram{"memory", "a.py", "x = bytearray(512 << 20)", {}, "", 137, ""},
+        LocalProgram{
+            "typescript", "a.ts", "const n: number = 6; console.log(n);", {}, "", 0, "6\n"},
+        LocalProgram{"alias", "a", "console.log(7 as number)", {"--language", "ts"}, "", 0, "7\n"},
         LocalProgram{"unknown", "a.py", "", {"--language", "cobol"}, "", 2, ""}),
     [](const auto& one) { return one.param.name; });
+
+TEST(RunCommand, SaysWhatTheCompilerSaid) {
+  const TemporaryDirectory directory;
+  std::ofstream(directory.path() / "bad.ts") << "let a = ;";
+  ForkboxProcess process(directory.path(), {"run", "bad.ts"});
+  EXPECT_EQ(process.Wait(), 1);
+  EXPECT_EQ(process.Stdout(), "");
+  EXPECT_EQ(process.Stderr(),
+            "main.ts:1:9: error: Expression expected\n    1 | let a = ;\n      |         ^\n");
+}
 
 TEST(RunCommand, GivesTheWholeOutcomeAsJson) {
   const TemporaryDirectory directory;
