@@ -28,8 +28,7 @@ std::string_view HeadOf(std::string_view text, std::size_t most) {
 
 // ---- one run ------------------------------------------------------------------------------------
 
-ProgressBoard::Run::Run(ProgressBoard& board, ExecutionId id)
-    : board_(board), id_(std::move(id)), token_(NewUuidV7()) {}
+ProgressBoard::Run::Run(ProgressBoard& board, ExecutionId id) : board_(board), id_(std::move(id)) {}
 
 void ProgressBoard::Run::On(const schema::Event& event) {
   const std::lock_guard lock(mutex_);
@@ -147,6 +146,7 @@ void ProgressBoard::Run::Watched(const queue::Watch& watch) {
     found = watchers_.insert(watchers_.end(), Watcher{.to = watch.to, .until = {}});
   }
   found->until = now + board_.options_.watch_life;
+  if (token_.empty()) token_ = NewUuidV7();
   const bool same_run = watch.run == token_;
   found->stdout_at =
       same_run ? std::min<std::uint64_t>(watch.stdout_from, stdout_.Text().size()) : 0;

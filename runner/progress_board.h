@@ -115,9 +115,9 @@ class ProgressBoard::Run : public std::enable_shared_from_this<Run> {
 
   ProgressBoard& board_;
   const schema::ExecutionId id_;
-  const std::string token_;
 
   std::mutex mutex_;
+  std::string token_;  // made for the first watcher: most runs have none
   TextStream stdout_;
   TextStream stderr_;
   std::string state_;
