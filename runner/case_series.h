@@ -29,9 +29,9 @@ using RunCase =
     std::function<schema::Outcome(const schema::Source& source, const schema::Limits& limits)>;
 
 // Never throws. The wall limit holds for each case, and `max_time` for all. What comes back has no
-// output of its own; its reason is kCancelled or kSandboxFailed when the series ended for that, else
-// that of the first case that did not exit by itself, and kExited with 0 when there is none: what
-// the exit codes and the outputs are worth is in the verdicts.
+// output of its own. Its reason is kCancelled or kSandboxFailed when the series ended for that,
+// else that of the first case that did not exit by itself, and kExited with 0 when there is none:
+// what the exit codes and the outputs are worth is in the verdicts.
 schema::Outcome RunCaseSeries(const schema::Source& source, const schema::Limits& limits,
                               const RunCase& run,
                               std::chrono::milliseconds max_time = kMaxSeriesTime);
