@@ -131,9 +131,11 @@ class Exec0KeysHttpTest : public ::testing::Test {
     execution.client_address = "192.0.2.7";
     execution.request_id = "the-request";
     execution.created_unix_ms = clock_.UnixMillis();
+    store::AcceptTerms terms;
+    terms.per_minute = 50;  // else the minute is not counted
     std::promise<Result<store::Acceptance>> accepted;
     api_->store().executions().AcceptAsync(
-        execution, {}, [&](Result<store::Acceptance> result) { accepted.set_value(result); });
+        execution, terms, [&](Result<store::Acceptance> result) { accepted.set_value(result); });
     const auto verdict = accepted.get_future().get();
     ASSERT_TRUE(verdict) << verdict.error().message;
     schema::Outcome outcome;
@@ -474,6 +476,35 @@ TEST_F(Exec0KeysHttpTest, AnAccountHasOnlySoManyKeys) {
   const std::string newest = Get("/api/v1/keys", first.text).body["data"][0]["id"];
   EXPECT_EQ(Delete(newest, first.text).status, 200);
   EXPECT_EQ(Post("/api/v1/keys", first.text, body).status, 200);
+}
+
+// It may take seconds to count, so what was counted is said again for half a minute, to all who ask.
+TEST_F(Exec0KeysHttpTest, ASummaryIsKeptForAWhile) {
+  const NewKey key = MakeInStore("acme");
+  const NewKey other = MakeInStore("other");
+  using schema::State;
+  Execute(key, "python", State::kCompleted, std::chrono::milliseconds(30));
+  std::vector<std::thread> askers;
+  for (int i = 0; i < 8; ++i) {
+    askers.emplace_back([&] {
+      HttpAnswer answer = Fetch("/api/v1/usage", key.text);
+      EXPECT_EQ(answer.status, 200);
+      EXPECT_EQ(json::parse(answer.body)["total"], 1);
+    });
+  }
+  for (auto& asker : askers) asker.join();
+  const json first = Get("/api/v1/usage", key.text).body;
+
+  Execute(key, "python", State::kCompleted, std::chrono::milliseconds(30));
+  clock_.Advance(std::chrono::seconds(29));
+  const json again = Get("/api/v1/usage", key.text).body;
+  EXPECT_EQ(again["total"], 1);
+  EXPECT_EQ(again["window"], first["window"]) << "it says of when it is";
+  EXPECT_EQ(again["quota"]["used"], 2) << "what is left is of now";
+  EXPECT_EQ(Get("/api/v1/usage", other.text).body["total"], 0) << "nobody else's";
+  EXPECT_EQ(Get("/api/v1/usage?period=day", key.text).body["total"], 2) << "another question";
+  clock_.Advance(std::chrono::seconds(1));
+  EXPECT_EQ(Get("/api/v1/usage", key.text).body["total"], 2);
 }
 
 TEST_F(Exec0KeysHttpTest, UsageAndLimitsCountWhatWasDone) {
