@@ -1,8 +1,8 @@
 // Exec0's dialect, and what we add to it on the same paths:
 //
 //   POST /api/v1/execute              waits; `async` or `webhook_url`: 202 and Location
-//   POST /api/v1/execute/batch        {"executions":[…]} → {"results":[…]} in the same order; as many
-//                                     at a time as the account may run
+//   POST /api/v1/execute/batch        {"executions":[…]} → {"results":[…]} in the same order
+//                                     (as many at a time as the account may run)
 //   GET  /api/v1/executions           the account's history, newest first
 //   GET  /api/v1/executions/{id}, /executions/{id}
 //   GET  /api/v1/languages            no key needed
