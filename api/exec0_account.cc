@@ -69,7 +69,10 @@ std::string StatusOf(const std::string& state) {
 }  // namespace
 
 Exec0Account::Exec0Account(Options options, Parts parts)
-    : options_(options), parts_(parts), calls_(options.threads, options.max_waiting_calls) {}
+    : options_(options),
+      parts_(parts),
+      calls_(options.threads, options.max_waiting_calls),
+      summaries_(1, options.max_waiting_summaries) {}
 
 void Exec0Account::Route(http::Server& server, const char* path, Right right, Handler handler) {
   server.Route(http::Method::kGet, path, [this, right, handler](http::Call& call) {
@@ -96,6 +99,48 @@ void Exec0Account::Later(http::Call& call, std::function<void(http::Reply&)> wor
                                                     "too many questions to the store wait"}));
 }
 
+Exec0Account::SummarizedPtr Exec0Account::FindSummary(const SummaryKey& key) {
+  const std::lock_guard lock(mutex_);
+  const auto found = known_.find(key);
+  if (found == known_.end()) return nullptr;
+  const milliseconds age(parts_.clock.UnixMillis() - found->second->end_unix_ms);
+  return age >= options_.summary_life ? nullptr : found->second;
+}
+
+Result<Exec0Account::SummarizedPtr> Exec0Account::Summarize(const SummaryKey& key) {
+  // Whoever waited for the same finds it made.
+  if (SummarizedPtr known = FindSummary(key)) return known;
+  const auto made = std::make_shared<Summarized>();
+  made->end_unix_ms = parts_.clock.UnixMillis();
+  made->start_unix_ms = made->end_unix_ms - key.second.count();
+  auto used = parts_.store.usage().Summarize(key.first, made->start_unix_ms, made->end_unix_ms + 1);
+  if (!used) return Fail(used.error());
+  made->summary = *std::move(used);
+  const std::lock_guard lock(mutex_);
+  if (known_.size() >= options_.max_summaries) known_.clear();
+  known_[key] = made;
+  return SummarizedPtr(made);
+}
+
+void Exec0Account::WithSummary(http::Call& call, const schema::OwnerId& owner, milliseconds period,
+                               std::function<void(http::Reply&, const Summarized&)> work) {
+  const SummaryKey key(owner, period);
+  if (const SummarizedPtr known = FindSummary(key)) {
+    return Later(call,
+                 [known, work = std::move(work)](http::Reply& reply) { work(reply, *known); });
+  }
+  const bool posted =
+      summaries_.Post([this, key, reply = call.reply, work = std::move(work)]() mutable {
+        if (!reply.Alive()) return;  // it would take seconds for nobody
+        const auto known = Summarize(key);
+        if (!known) return SendExec0Problem(reply, ToExec0Problem(known.error()));
+        work(reply, **known);
+      });
+  if (posted) return;
+  SendExec0Problem(call.reply, ToExec0Problem(Error{ErrorCode::kUnavailable,
+                                                    "too many summaries are being made"}));
+}
+
 void Exec0Account::Usage(http::Call& call, const KeyIdentity& identity) {
   Period period = kDefaultPeriod;
   if (std::string name; call.Query("period", &name)) {
@@ -106,34 +151,36 @@ void Exec0Account::Usage(http::Call& call, const KeyIdentity& identity) {
     }
     period = *found;
   }
-  Later(call, [this, identity, period](http::Reply& reply) {
-    const std::int64_t now = parts_.clock.UnixMillis();
-    const std::int64_t start = now - period.length.count();
-    const auto used = parts_.store.usage().Summarize(identity.owner, start, now + 1);
-    if (!used) return SendExec0Problem(reply, ToExec0Problem(used.error()));
-    const auto month = parts_.store.usage().AcceptedThisMonth(identity.owner, now);
-    if (!month) return SendExec0Problem(reply, ToExec0Problem(month.error()));
-    std::map<std::string, std::uint64_t> by_status;
-    for (const auto& [state, count] : used->by_state) by_status[StatusOf(state)] += count;
-    const std::uint64_t quota = identity.limits.monthly_quota;
-    SendExec0(
-        reply, 200,
-        {{"total", used->total},
-         {"byDay", ordered_json(used->by_day)},
-         {"byLanguage", ordered_json(used->by_language)},
-         {"byStatus", ordered_json(by_status)},
-         {"period", period.name},
-         {"window", {{"start", Rfc3339Millis(start)}, {"end", Rfc3339Millis(now)}}},
-         {"totalExecutionTime", used->total_exec_ms},
-         {"averageExecutionTime", used->total == 0 ? 0.0
-                                                   : static_cast<double>(used->total_exec_ms) /
-                                                         static_cast<double>(used->total)},
-         {"quota",
-          {{"limit", NullIfNone(quota)},
-           {"used", *month},
-           {"remaining", Remaining(quota, *month)},
-           {"resetsAt", Rfc3339Millis(EndOfMonth(now))}}}});
-  });
+  WithSummary(call, identity.owner, period.length,
+              [this, identity, period](http::Reply& reply, const Summarized& known) {
+                const std::int64_t now = parts_.clock.UnixMillis();
+                const store::UsageSummary* const used = &known.summary;
+                const auto month = parts_.store.usage().AcceptedThisMonth(identity.owner, now);
+                if (!month) return SendExec0Problem(reply, ToExec0Problem(month.error()));
+                std::map<std::string, std::uint64_t> by_status;
+                for (const auto& [state, count] : used->by_state)
+                  by_status[StatusOf(state)] += count;
+                const std::uint64_t quota = identity.limits.monthly_quota;
+                SendExec0(reply, 200,
+                          {{"total", used->total},
+                           {"byDay", ordered_json(used->by_day)},
+                           {"byLanguage", ordered_json(used->by_language)},
+                           {"byStatus", ordered_json(by_status)},
+                           {"period", period.name},
+                           {"window",
+                            {{"start", Rfc3339Millis(known.start_unix_ms)},
+                             {"end", Rfc3339Millis(known.end_unix_ms)}}},
+                           {"totalExecutionTime", used->total_exec_ms},
+                           {"averageExecutionTime", used->total == 0
+                                                        ? 0.0
+                                                        : static_cast<double>(used->total_exec_ms) /
+                                                              static_cast<double>(used->total)},
+                           {"quota",
+                            {{"limit", NullIfNone(quota)},
+                             {"used", *month},
+                             {"remaining", Remaining(quota, *month)},
+                             {"resetsAt", Rfc3339Millis(EndOfMonth(now))}}}});
+              });
 }
 
 // As upstream answers: whatever is no period is a month.
@@ -141,16 +188,15 @@ void Exec0Account::Summary(http::Call& call, const KeyIdentity& identity) {
   std::string name;
   call.Query("period", &name);
   const Period period = FindPeriod(name).value_or(kDefaultPeriod);
-  Later(call, [this, owner = identity.owner, period](http::Reply& reply) {
-    const std::int64_t now = parts_.clock.UnixMillis();
-    const auto used = parts_.store.usage().Summarize(owner, now - period.length.count(), now + 1);
-    if (!used) return SendExec0Problem(reply, ToExec0Problem(used.error()));
-    SendExec0(reply, 200,
-              {{"total", used->total},
-               {"byDay", ordered_json(used->by_day)},
-               {"byLanguage", ordered_json(used->by_language)},
-               {"period", period.name}});
-  });
+  WithSummary(call, identity.owner, period.length,
+              [period](http::Reply& reply, const Summarized& known) {
+                const store::UsageSummary* const used = &known.summary;
+                SendExec0(reply, 200,
+                          {{"total", used->total},
+                           {"byDay", ordered_json(used->by_day)},
+                           {"byLanguage", ordered_json(used->by_language)},
+                           {"period", period.name}});
+              });
 }
 
 void Exec0Account::Details(http::Call& call, const KeyIdentity& identity) {

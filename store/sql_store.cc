@@ -9,8 +9,9 @@
 namespace forkbox::store {
 namespace {
 
-// Enough for many polls at once: a read takes some microseconds.
-constexpr std::size_t kReaders = 2;
+// Enough for many polls at once: a read takes some microseconds. But a summary of what an account
+// used may take seconds, and of these one is made at a time: two are left beside it.
+constexpr std::size_t kReaders = 3;
 
 }  // namespace
 
