@@ -237,7 +237,7 @@ Result<Request> Dispatcher::Prepare(store::Delivery& delivery, std::int64_t now_
 
 Result<std::string> Dispatcher::TakeBody(store::Delivery& delivery) {
   if (!delivery.body.empty()) return std::move(delivery.body);
-  const auto record = executions_.Get(delivery.execution_id, std::nullopt);
+  const auto record = executions_.GetHead(delivery.execution_id, std::nullopt);
   if (!record) {
     const bool gone = record.error().code == ErrorCode::kNotFound;
     return Unreadable(delivery, gone ? "the execution is gone" : "the result cannot be read",
