@@ -15,6 +15,7 @@
 #include "bench/cluster_bench.h"
 #include "bench/events_bench.h"
 #include "bench/go_bench.h"
+#include "bench/history_bench.h"
 #include "bench/process_tree.h"
 #include "bench/row.h"
 #include "bench/server.h"
@@ -147,6 +148,9 @@ int Main(int argc, char** argv) {
   rows.push_back(EventsRow("events, python prints → client reads", bare, port, embedded, scale));
   AddTypescriptRows(rows, driver, folder.path(), port, embedded, scale);
   AddGoRows(rows, driver, folder.path(), port, embedded, scale);
+  std::unique_ptr<HistoryBench> history;
+  if (only.empty() || only == "history") history = HistoryBench::Start(folder.path());
+  if (history != nullptr) history->AddRows(rows, scale);
 
   std::unique_ptr<ClusterBench> cluster;
   if (only.empty()) cluster = ClusterBench::Start(folder.path());
