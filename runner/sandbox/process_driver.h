@@ -32,7 +32,7 @@ struct ProcessDriverOptions {
   std::size_t max_sandboxes = 256;
   // An id or alias: no other language is started and examined, but for one that it runs as. For a
   // process that runs one program and ends. "" for all.
-  std::string only_language;
+  std::string only_language = {};
   Log log = Log::Null();
 };
 
