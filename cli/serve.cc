@@ -82,15 +82,15 @@ void PrintTryIt(const ServerProcess& server, const std::string& url) {
     language = "bash";
     code = "echo $((1 + 1))";
   }
+  std::printf("The API, to read and to try: %s/scalar\n", url.c_str());
   std::printf(
-      "Try it:\n  curl -s %s/api/v1/execute %s-H 'Content-Type: application/json' \\\n"
+      "Or from here:\n  curl -s %s/api/v1/execute %s-H 'Content-Type: application/json' \\\n"
       "    -d '{\"language\":\"%s\",\"code\":\"%s\"}'\n",
       url.c_str(), server.keys() ? "-H \"Authorization: Bearer $FORKBOX_KEY\" " : "", language,
       code);
   if (server.keys()) {
     std::printf("with one of your keys in FORKBOX_KEY (forkbox keys create makes one).\n");
   }
-  std::printf("Read the API and try it in a browser: %s/scalar\n", url.c_str());
 }
 
 class ServerCommand final : public Command {

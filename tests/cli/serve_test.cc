@@ -84,7 +84,7 @@ TEST_F(ServeTest, ServesAndPrintsACurlLineThatWorksWhenPasted) {
   ASSERT_EQ(std::system((command + " >" + reply).c_str()), 0) << text;
   const auto json = nlohmann::json::parse(std::ifstream(reply), nullptr, false);
   ASSERT_TRUE(json.is_object());
-  EXPECT_EQ(json["stdout"], "2\n");
+  EXPECT_EQ(json["result"]["stdout"], "2\n");
 }
 
 TEST_F(ServeTest, RunsFilesForTheRunCommand) {
