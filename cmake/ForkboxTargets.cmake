@@ -17,8 +17,10 @@ function(_forkbox_configure target)
   target_compile_options(${target} PRIVATE ${FORKBOX_WARNINGS} ${FORKBOX_HARDENING})
   # _FORTIFY_SOURCE needs an optimising build, and it and ASan intercept the same calls.
   if(FORKBOX_SANITIZE AND NOT ARG_NO_SANITIZE)
+    # With sanitizers GCC sees uninitialised members where there are none (gcc(1), -fsanitize=).
     target_compile_options(${target} PRIVATE -fsanitize=address,undefined -fno-omit-frame-pointer
-                                             -fno-sanitize-recover=undefined)
+                                             -fno-sanitize-recover=undefined
+                                             -Wno-maybe-uninitialized)
     target_link_options(${target} PUBLIC -fsanitize=address,undefined)
   else()
     target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-D_FORTIFY_SOURCE=2>)
