@@ -4,12 +4,14 @@
 // keeps a copy of `reply`.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 
 #include "api/http/fields.h"
 #include "api/http/method.h"
 #include "api/http/reply.h"
+#include "api/http/taken_connection.h"
 
 namespace forkbox::http {
 
@@ -25,6 +27,8 @@ struct Call {
   // The client's X-Request-Id if that is 1 to 128 characters of [A-Za-z0-9._:-], else a new UUID.
   // It is the one sent back in the answer.
   std::string request_id;
+  std::string tail;  // of a Server::Tree: what stands below its prefix
+  std::shared_ptr<TakenConnection> taken;  // when its TakesOver said so; else null
 
   // The first field of that name in any case; nullptr when there is none.
   [[nodiscard]] const std::string* Header(std::string_view name) const;

@@ -12,6 +12,7 @@
 // an answer to HEAD is measured but not sent.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -61,6 +62,10 @@ class Reply {
 
   // Bytes accepted but not yet taken by the kernel. A stream whose client is slow should wait.
   [[nodiscard]] std::size_t Backlog() const;
+
+  // Blocks the caller, which must be a thread of its own, until at most `bytes` of the backlog are
+  // left. False: the client has left, or took nothing for `patience`.
+  bool AwaitBacklog(std::size_t bytes, std::chrono::milliseconds patience) const;
 
   // The id sent as X-Request-Id; empty for a default Reply.
   [[nodiscard]] const std::string& request_id() const;

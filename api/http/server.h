@@ -109,6 +109,14 @@ class Server {
   // A second route of the same method and path is a broken invariant.
   void Route(Method method, const std::string& path, Handler handler);
 
+  // Before Start(). Everything at and below `prefix` ("/v1/sandboxes/:id/proxy/:port", or "/"), by any
+  // method, that no Route() takes; the longest prefix wins. call.tail is what stands below it, not
+  // decoded, "" or with its leading slash. When `takes_over` (null: never) says so, once the head is
+  // read, the connection is the handler's: call.taken is there, call.body is empty and call.reply
+  // answers nobody.
+  using TakesOver = std::function<bool(Method method, std::string_view tail, const Fields& fields)>;
+  void Tree(const std::string& prefix, Handler handler, TakesOver takes_over = nullptr);
+
   struct RouteName {
     Method method = Method::kGet;
     std::string path;  // as registered

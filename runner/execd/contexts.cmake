@@ -1,0 +1,1 @@
+# Contexts and their sessions' wire.

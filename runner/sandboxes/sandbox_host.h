@@ -1,0 +1,82 @@
+// SandboxHost: the long-lived sandboxes of this process: opens, finds, pauses, renews and ends
+// them, and ends by itself what has expired.
+//
+// Each is a Box with a Daemon over it, a row in the store, an expiry and a token of its own. Rows
+// are written before an answer says so. When the host is destroyed all of its sandboxes end, and
+// their rows say why.
+//
+// Thread-safe; calls block.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/result.h"
+#include "runner/execd/daemon.h"
+#include "runner/sandbox/box.h"
+#include "store/sandbox_store.h"
+
+namespace forkbox::sandboxes {
+
+struct SandboxSpec {
+  std::string id;  // UUID, of the caller's making
+  std::string owner;
+  std::string request;  // see SandboxRecord
+  std::vector<std::pair<std::string, std::string>> metadata;
+  execd::Environment env;
+  std::vector<std::string> entrypoint;  // run in the background once it stands; may be empty
+  sandbox::BoxLimits limits;
+  std::optional<std::chrono::seconds> timeout;  // none: it never expires
+};
+
+class SandboxHost {
+ public:
+  struct Options {
+    std::string runner_id;
+    std::string address;  // "host:port" that clients reach this host's sandboxes at
+    std::size_t max_sandboxes = 128;
+    std::uint64_t max_memory_bytes = 0;  // of all limits together; 0: not bounded
+    execd::Contexts::Options contexts;   // env is each sandbox's
+  };
+  using OpenBox = std::function<Result<std::unique_ptr<sandbox::Box>>(const sandbox::BoxLimits&)>;
+
+  SandboxHost(Options options, OpenBox open_box, store::SandboxStore& store, const Clock& clock,
+              Log log);
+  ~SandboxHost();
+  SandboxHost(const SandboxHost&) = delete;
+  SandboxHost& operator=(const SandboxHost&) = delete;
+
+  // Fails the rows that an earlier life of this runner left, and starts the sweeper.
+  Result<void> Start();
+  // Ends them all; their rows say `reason`.
+  void Close(const std::string& reason);
+
+  // Running when it returns. kQueueFull: no room for one more. kUnavailable: it could not be
+  // opened.
+  Result<store::SandboxRecord> Create(SandboxSpec spec);
+  Result<void> Delete(const std::string& id);  // kNotFound
+  Result<void> Pause(const std::string& id);   // kNotFound, kConflict
+  Result<void> Resume(const std::string& id);  // kNotFound, kConflict
+  // kNotFound; kConflict for one that never expires; kInvalidArgument for a time that is over.
+  Result<void> Renew(const std::string& id, std::int64_t expires_unix_ms);
+
+  // The one of that id, if the token is its own: kNotFound, kUnauthenticated, kConflict while it is
+  // paused. Keeps it from being destroyed, not from being ended.
+  Result<std::shared_ptr<execd::Daemon>> Find(std::string_view id, std::string_view token);
+
+  [[nodiscard]] std::size_t size() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace forkbox::sandboxes
