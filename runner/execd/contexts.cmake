@@ -1,1 +1,3 @@
 # Contexts and their sessions' wire.
+app_library(execd_session_wire SOURCES session_wire.cc PUBLIC app::base PRIVATE app::schema)
+app_test(session_wire_test SOURCES session_wire_test.cc LIBS app::execd_session_wire LABEL unit)

@@ -1,7 +1,8 @@
 // What goes between us and an interactive session (a context's interpreter) over its channel.
 //
 // Frames: the length as 4 bytes, least significant first, then so many bytes of JSON in UTF-8; at
-// most kMaxSessionFrameBytes either way. A session that breaks these rules is ended.
+// most kMaxSessionFrameBytes either way, 100,000 JSON values, 64 deep. A session that breaks these
+// rules is ended.
 //
 //   to the session      {"op":"run","code":"…"}
 //                       {"op":"fork"}            with four descriptors (SCM_RIGHTS, unix(7)) on its
@@ -34,7 +35,8 @@ namespace forkbox::execd {
 
 inline constexpr std::size_t kMaxSessionFrameBytes = 16U << 20;
 
-// Sends a frame whole. kUnavailable when the session does not take it by the deadline or is gone.
+// Sends a frame whole. kInvalidArgument: it is too large. kUnavailable when the session does not
+// take it by the deadline or is gone.
 Result<void> SendFrame(int channel, const nlohmann::json& message, Deadline deadline,
                        std::span<const int> descriptors = {});
 
@@ -48,6 +50,7 @@ class FrameReader {
 
  private:
   std::string bytes_;
+  std::size_t start_ = 0;  // what is before it has been handed out
   bool broken_ = false;
 };
 

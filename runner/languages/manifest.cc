@@ -175,6 +175,40 @@ CompileStep ReadCompileStep(const json& object, bool runs_as_another, Members* m
   return step;
 }
 
+Session ReadSession(const json& object, bool has_template, Members* manifest) {
+  Session session;
+  Members in(object, "session.");
+  session.warm = in.Flag("warm");
+  session.as = in.Text("as", false);
+  session.file = in.Text("file", session.warm);
+  session.forks = in.Flag("forks");
+  session.env = in.TextMap("env");
+  if (in.Find("command", !session.warm && session.as.empty()) != nullptr) {
+    session.command = in.Command("command");
+  }
+  const json* own_template = in.Find("template", session.warm && !has_template);
+  if (own_template != nullptr) {
+    Members own(*own_template, "session.template.");
+    session.template_command = own.Command("command");
+    session.template_env = own.TextMap("env");
+    if (!own.problem().empty()) manifest->Problem("", own.problem());
+  }
+  if (session.warm && (session.file.empty() || session.file[0] == '/' ||
+                       session.file.find("..") != std::string::npos)) {
+    in.Problem("file", "must be a path below the runtime folder");
+  }
+  if (!session.warm && !session.file.empty()) in.Problem("file", "is for a warm one");
+  if (!session.warm && own_template != nullptr) in.Problem("template", "is for a warm one");
+  if (static_cast<int>(session.warm) + static_cast<int>(!session.command.empty()) +
+          static_cast<int>(!session.as.empty()) >
+      1) {
+    in.Problem("", "must have one of warm, command and as");
+  }
+  if (!session.as.empty() && !IsName(session.as)) in.Problem("as", "must be the id of a language");
+  if (!in.problem().empty()) manifest->Problem("", in.problem());
+  return session;
+}
+
 }  // namespace
 
 bool Manifest::Answers(std::string_view language) const {
@@ -238,6 +272,9 @@ Result<Manifest> ParseManifest(std::string_view text) {
       }
     }
     if (!warmed.problem().empty()) in.Problem("", warmed.problem());
+  }
+  if (const json* object = in.Find("session", false)) {
+    manifest.session = ReadSession(*object, manifest.kind == TemplateKind::kWarmed, &in);
   }
   if (const json* list = in.Find("binds", false)) {
     if (!list->is_array()) in.Problem("binds", "must be an array");
@@ -304,6 +341,17 @@ Result<std::vector<Manifest>> LoadManifests(const std::string& folder) {
       return Fail(ErrorCode::kInvalidArgument,
                   manifest.id + " cannot run as " + manifest.runs_as +
                       ", which is no language here or is compiled itself");
+    }
+  }
+  for (const Manifest& manifest : manifests) {
+    if (!manifest.session || manifest.session->as.empty()) continue;
+    const auto target =
+        std::find_if(manifests.begin(), manifests.end(),
+                     [&](const Manifest& other) { return other.id == manifest.session->as; });
+    if (target == manifests.end() || !target->session || !target->session->as.empty()) {
+      return Fail(ErrorCode::kInvalidArgument, manifest.id + " cannot have the session of " +
+                                                   manifest.session->as +
+                                                   ", which is no language here or has none");
     }
   }
   return manifests;

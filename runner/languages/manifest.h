@@ -43,6 +43,26 @@ struct Requirement {
   std::string package;  // of Debian; "" where it is made by our build
 };
 
+// How an interactive session of the language is started: a context of execd (session_wire.h), whose
+// descriptor 3 is its channel. Exactly one of three forms:
+//
+//   warm      a fork of a warm template, by a job of the kind ChildJob::Entry::kSession whose only
+//             argument is the path of `file` inside: "/opt/forkbox/python/session.py". The template
+//             is the language's own, or, with `template_command`, one that is there for sessions
+//             alone and is started when the first is wanted.
+//   command   started by the exec template, as it is.
+//   as        the session of another language, which is to be started instead: "javascript".
+struct Session {
+  bool warm = false;
+  std::string file;  // warm: relative to the runtime folder
+  std::vector<std::string> template_command;
+  std::map<std::string, std::string> template_env;
+  std::vector<std::string> command;
+  std::string as;
+  bool forks = false;                      // a context of it can be copied while it lives
+  std::map<std::string, std::string> env;  // of the session, beyond the common one and `env`
+};
+
 struct Manifest {
   std::string id;
   std::string name;
@@ -64,6 +84,7 @@ struct Manifest {
     std::vector<std::string> command;
   };
   std::vector<Variant> variants;
+  std::optional<Session> session;
   bool functions = false;  // its templates run function entries: code that returns a value
   std::map<std::string, std::string> template_env;
   std::map<std::string, std::string> env;  // of the program, beyond the common one
@@ -85,7 +106,7 @@ Result<Manifest> ParseManifest(std::string_view json);
 
 // Every *.json of the folder, sorted by id. An unreadable one is an error: better no start than a
 // language silently missing. Two that answer to one name are an error too, and so is one that runs
-// as a language that is not there or that is compiled itself.
+// as a language that is not there or that is compiled itself. The same for the session of another.
 Result<std::vector<Manifest>> LoadManifests(const std::string& folder);
 
 }  // namespace forkbox::languages

@@ -143,6 +143,72 @@ TEST(ManifestTest, NamesWhatIsWrongWithACompileStep) {
   }
 }
 
+TEST(ManifestTest, SaysHowASessionIsStarted) {
+  json with = Good();
+  EXPECT_FALSE(ParseManifest(with.dump())->session);
+  with["session"] = json::parse(R"({"warm": true, "file": "bash/session.sh", "forks": true,
+      "template": {"command": ["/bin/t", "session"], "env": {"Z": "1"}}, "env": {"S": "2"}})");
+  auto manifest = ParseManifest(with.dump());
+  ASSERT_TRUE(manifest) << manifest.error().message;
+  ASSERT_TRUE(manifest->session);
+  EXPECT_TRUE(manifest->session->warm);
+  EXPECT_TRUE(manifest->session->forks);
+  EXPECT_EQ(manifest->session->file, "bash/session.sh");
+  EXPECT_THAT(manifest->session->template_command, ElementsAre("/bin/t", "session"));
+  EXPECT_EQ(manifest->session->template_env.at("Z"), "1");
+  EXPECT_EQ(manifest->session->env.at("S"), "2");
+  with["session"].erase("template");
+  manifest = ParseManifest(with.dump());  // of the language's own template
+  ASSERT_TRUE(manifest) << manifest.error().message;
+  EXPECT_TRUE(manifest->session->template_command.empty());
+  with["session"] = json::parse(R"({"command": ["/bin/bash", "/opt/s.sh"]})");
+  manifest = ParseManifest(with.dump());
+  ASSERT_TRUE(manifest) << manifest.error().message;
+  EXPECT_FALSE(manifest->session->warm);
+  EXPECT_FALSE(manifest->session->forks);
+  EXPECT_THAT(manifest->session->command, ElementsAre("/bin/bash", "/opt/s.sh"));
+  with["session"] = json::parse(R"({"as": "javascript"})");
+  manifest = ParseManifest(with.dump());
+  ASSERT_TRUE(manifest) << manifest.error().message;
+  EXPECT_EQ(manifest->session->as, "javascript");
+}
+
+TEST(ManifestTest, NamesWhatIsWrongWithASession) {
+  struct {
+    const char* session;
+    const char* complaint;
+  } const cases[] = {
+      {"1", "session. must be an object"},
+      {"{}", "session.command is missing"},
+      {R"({"warm": 1})", "session.warm must be true or false"},
+      {R"({"warm": true})", "session.file is missing"},
+      {R"({"warm": true, "file": "/a"})", "session.file must be a path below"},
+      {R"({"warm": true, "file": "../a"})", "session.file must be a path below"},
+      {R"({"warm": true, "file": "a", "template": {}})", "session.template.command is missing"},
+      {R"({"warm": true, "file": "a", "template": {"command": ["t"]}})",
+       "session.template.command must start"},
+      {R"({"warm": true, "file": "a", "command": ["/a"]})", "must have one of"},
+      {R"({"as": "b", "command": ["/a"]})", "must have one of"},
+      {R"({"as": "No such"})", "session.as must be the id"},
+      {R"({"command": ["a"]})", "session.command must start"},
+      {R"({"command": ["/a"], "file": "a"})", "session.file is for a warm one"},
+      {R"({"command": ["/a"], "template": {"command": ["/t"]}})", "session.template is for"},
+      {R"({"command": ["/a"], "env": []})", "session.env must map names"},
+      {R"({"command": ["/a"], "forks": "yes"})", "session.forks must be true or false"},
+  };
+  for (const auto& bad : cases) {
+    json manifest = Good();
+    manifest["session"] = json::parse(bad.session);
+    const auto parsed = ParseManifest(manifest.dump());
+    ASSERT_FALSE(parsed) << bad.session;
+    EXPECT_THAT(parsed.error().message, HasSubstr(bad.complaint)) << bad.session;
+  }
+  json cold = Good();
+  cold.erase("template");
+  cold["session"] = json::parse(R"({"warm": true, "file": "a"})");
+  EXPECT_THAT(ParseManifest(cold.dump()).error().message, HasSubstr("session.template is missing"));
+}
+
 struct Bad {
   const char* path;       // JSON pointer of what is replaced
   const char* value;      // by what; "" removes it
@@ -264,6 +330,21 @@ TEST_F(LoadManifestsTest, NoTwoAnswerToOneName) {
   EXPECT_THAT(manifests.error().message, HasSubstr("called py"));
   Add("2.json", "pypy", {"python"});
   EXPECT_FALSE(LoadManifests(folder_));
+}
+
+TEST_F(LoadManifestsTest, TheSessionOfAnotherMustBeThere) {
+  json borrower = Good();
+  borrower["id"] = "dash";
+  borrower["aliases"] = json::array();
+  borrower["session"] = {{"as", "bash"}};
+  std::ofstream(folder_ / "1.json") << borrower.dump();
+  EXPECT_FALSE(LoadManifests(folder_));
+  Add("2.json", "bash", {});
+  EXPECT_THAT(LoadManifests(folder_).error().message, HasSubstr("dash cannot have the session"));
+  json lender = Good();
+  lender["session"] = {{"command", {"/bin/bash"}}};
+  std::ofstream(folder_ / "2.json") << lender.dump();
+  EXPECT_TRUE(LoadManifests(folder_));
 }
 
 TEST_F(LoadManifestsTest, AMissingFolderIsNamed) {
