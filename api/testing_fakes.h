@@ -494,6 +494,33 @@ class FakeAudit final : public store::AuditLog {
   std::vector<store::AuditEntry> entries_;
 };
 
+// There are none.
+class FakeSandboxes final : public store::SandboxStore {
+ public:
+  using Pairs = std::vector<std::pair<std::string, std::string>>;
+  Result<void> Insert(const store::SandboxRecord&) override { return {}; }
+  Result<std::optional<store::SandboxRecord>> Get(const std::string&) override {
+    return std::optional<store::SandboxRecord>();
+  }
+  Result<store::SandboxPage> List(const store::SandboxQuery&) override {
+    return store::SandboxPage();
+  }
+  Result<bool> SetState(const std::string&, store::SandboxState, const std::string&,
+                        const std::string&, std::int64_t) override {
+    return false;
+  }
+  Result<bool> SetExpiry(const std::string&, std::int64_t) override { return false; }
+  Result<bool> SetMetadata(const std::string&, const Pairs&) override { return false; }
+  Result<std::uint64_t> FailOfRunner(const std::string&, const std::string&,
+                                     std::int64_t) override {
+    return std::uint64_t{0};
+  }
+  Result<std::uint64_t> FailOfLostRunners(std::int64_t, std::int64_t) override {
+    return std::uint64_t{0};
+  }
+  Result<std::uint64_t> Prune(std::int64_t) override { return std::uint64_t{0}; }
+};
+
 // A whole store around a FakeStore.
 class FakeDatabase final : public store::Store {
  public:
@@ -506,6 +533,7 @@ class FakeDatabase final : public store::Store {
   FakeKeys& keys() override { return keys_; }
   FakeUsage& usage() override { return usage_; }
   FakeAudit& audit() override { return audit_; }
+  FakeSandboxes& sandboxes() override { return sandboxes_; }
 
  private:
   FakeStore& executions_;
@@ -515,6 +543,7 @@ class FakeDatabase final : public store::Store {
   FakeKeys keys_;
   FakeUsage usage_;
   FakeAudit audit_;
+  FakeSandboxes sandboxes_;
 };
 
 class FakeBroker final : public queue::Broker {

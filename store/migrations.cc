@@ -230,12 +230,40 @@ constexpr std::string_view kVersion5[] = {
     "ALTER TABLE executions ADD COLUMN request_head TEXT NOT NULL DEFAULT ''",
 };
 
+// A sandbox's expiry is 0 when it never expires. Its labels are its metadata again, one "key=value" a
+// row, for lists that filter by them.
+constexpr std::string_view kVersion6[] = {
+    R"(CREATE TABLE sandboxes (
+         id TEXT NOT NULL PRIMARY KEY,
+         owner TEXT NOT NULL,
+         runner TEXT NOT NULL,
+         address TEXT NOT NULL,
+         token TEXT NOT NULL,
+         state TEXT NOT NULL,
+         reason TEXT NOT NULL,
+         message TEXT NOT NULL,
+         metadata TEXT NOT NULL,
+         created_unix_ms BIGINT NOT NULL,
+         changed_unix_ms BIGINT NOT NULL,
+         expires_unix_ms BIGINT NOT NULL,
+         request TEXT NOT NULL))",
+    "CREATE INDEX sandboxes_by_owner ON sandboxes (owner, created_unix_ms, id)",
+    "CREATE INDEX sandboxes_by_age ON sandboxes (created_unix_ms, id)",
+    // Small whatever the history.
+    "CREATE INDEX sandboxes_live ON sandboxes (runner)"
+    " WHERE state <> 'Terminated' AND state <> 'Failed'",
+    "CREATE TABLE sandbox_labels (sandbox_id TEXT NOT NULL, label TEXT NOT NULL,"
+    " PRIMARY KEY (sandbox_id, label))",
+    "CREATE INDEX sandbox_labels_by_label ON sandbox_labels (label, sandbox_id)",
+};
+
 constexpr Migration kMigrations[] = {
     {1, kVersion1, {}},
     {2, kVersion2, kVersion2OnPostgres},
     {3, kVersion3, kVersion3OnPostgres, kVersion3OnSqlite},
     {4, kVersion4, {}},
     {5, kVersion5, {}},
+    {6, kVersion6, {}},
 };
 
 Result<void> Run(Connection& connection, const Migration& migration,

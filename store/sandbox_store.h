@@ -48,9 +48,9 @@ struct SandboxRecord {
 };
 
 struct SandboxQuery {
-  std::optional<std::string> owner;                           // null: of all
-  std::vector<SandboxState> states;                           // none: all
-  std::vector<std::pair<std::string, std::string>> metadata;  // all of them
+  std::optional<std::string> owner = {};                           // null: of all
+  std::vector<SandboxState> states = {};                           // none: all
+  std::vector<std::pair<std::string, std::string>> metadata = {};  // all of them, at most 16
   std::uint32_t page = 1;
   std::uint32_t page_size = 20;
 };

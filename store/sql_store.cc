@@ -43,6 +43,7 @@ SqlStore::SqlStore(std::unique_ptr<Database> database, std::unique_ptr<Connectio
       runners_(writer_, *readers_),
       keys_(writer_, *readers_),
       usage_(writer_, *readers_),
-      audit_(writer_, *readers_) {}
+      audit_(writer_, *readers_),
+      sandboxes_(writer_, *readers_) {}
 
 }  // namespace forkbox::store

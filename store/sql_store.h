@@ -14,6 +14,7 @@
 #include "store/sql_execution_store.h"
 #include "store/sql_key_store.h"
 #include "store/sql_runner_registry.h"
+#include "store/sql_sandbox_store.h"
 #include "store/sql_usage_store.h"
 #include "store/sql_webhook_secret_store.h"
 #include "store/store.h"
@@ -32,6 +33,7 @@ class SqlStore final : public Store {
   KeyStore& keys() override { return keys_; }
   UsageStore& usage() override { return usage_; }
   AuditLog& audit() override { return audit_; }
+  SandboxStore& sandboxes() override { return sandboxes_; }
 
  private:
   SqlStore(std::unique_ptr<Database> database, std::unique_ptr<ConnectionPool> readers,
@@ -47,6 +49,7 @@ class SqlStore final : public Store {
   SqlKeyStore keys_;
   SqlUsageStore usage_;
   SqlAuditLog audit_;
+  SqlSandboxStore sandboxes_;
 };
 
 }  // namespace forkbox::store

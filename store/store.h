@@ -11,6 +11,7 @@
 #include "store/execution_store.h"
 #include "store/key_store.h"
 #include "store/runner_registry.h"
+#include "store/sandbox_store.h"
 #include "store/usage_store.h"
 #include "store/webhook_secret_store.h"
 
@@ -29,6 +30,7 @@ class Store {
   virtual KeyStore& keys() = 0;
   virtual UsageStore& usage() = 0;
   virtual AuditLog& audit() = 0;
+  virtual SandboxStore& sandboxes() = 0;
 };
 
 // Opens, and migrates where needed: "sqlite:PATH" or "postgres://…" (libpq's connection URI; also

@@ -38,6 +38,7 @@ class StoreContract : public testing::TestWithParam<StoreFactory> {
   KeyStore& keys() { return under_test_->store().keys(); }
   UsageStore& usage() { return under_test_->store().usage(); }
   AuditLog& audit() { return under_test_->store().audit(); }
+  SandboxStore& sandboxes() { return under_test_->store().sandboxes(); }
   void Reopen() { under_test_->Reopen(); }
   std::unique_ptr<Store> OpenAnother() { return under_test_->OpenAnother(); }
 
@@ -55,6 +56,7 @@ class RetentionContract : public StoreContract {};
 class KeyStoreContract : public StoreContract {};
 class UsageStoreContract : public StoreContract {};
 class AuditLogContract : public StoreContract {};
+class SandboxStoreContract : public StoreContract {};
 
 #define INSTANTIATE_STORE_CONTRACTS(name, ...)                                                    \
   INSTANTIATE_TEST_SUITE_P(name, ExecutionStoreContract,                                          \
@@ -70,6 +72,7 @@ class AuditLogContract : public StoreContract {};
   INSTANTIATE_TEST_SUITE_P(name, RetentionContract, testing::Values(StoreFactory(__VA_ARGS__)));  \
   INSTANTIATE_TEST_SUITE_P(name, KeyStoreContract, testing::Values(StoreFactory(__VA_ARGS__)));   \
   INSTANTIATE_TEST_SUITE_P(name, UsageStoreContract, testing::Values(StoreFactory(__VA_ARGS__))); \
-  INSTANTIATE_TEST_SUITE_P(name, AuditLogContract, testing::Values(StoreFactory(__VA_ARGS__)))
+  INSTANTIATE_TEST_SUITE_P(name, AuditLogContract, testing::Values(StoreFactory(__VA_ARGS__)));   \
+  INSTANTIATE_TEST_SUITE_P(name, SandboxStoreContract, testing::Values(StoreFactory(__VA_ARGS__)))
 
 }  // namespace forkbox::store
