@@ -1,0 +1,89 @@
+// ContextSession: one interpreter of a box, from outside: its channel (session_wire.h), its output
+// and its end.
+//
+// RunCell, Fork, AwaitReady and HasEnded: one thread at a time. Interrupt and End: any thread, any
+// time.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "runner/execd/event.h"
+#include "runner/execd/files.h"
+#include "runner/execd/session_wire.h"
+#include "runner/sandbox/box.h"
+
+namespace forkbox::execd {
+
+class ContextSession {
+ public:
+  // All must outlive it. The process has its channel; its standard input is closed.
+  ContextSession(sandbox::BoxProcess process, const sandbox::Box& box, Files& files,
+                 const Clock& clock);
+  ContextSession(const ContextSession&) = delete;
+  ContextSession& operator=(const ContextSession&) = delete;
+
+  // kUnavailable, with why, when it does not say "ready" in time.
+  Result<void> AwaitReady(Deadline deadline);
+  [[nodiscard]] bool forks() const { return forks_; }
+
+  // Puts what a cell says, with a kPing at once and then every 3 s, up to and without its
+  // kExecutionComplete: kStatus and kError go before it, and all output before those. Drains and
+  // drops once the sink listens no more. Why the session has ended, if it has.
+  std::optional<std::string> RunCell(const std::string& code, EventSink& sink);
+
+  // A copy of it that is ready. kInvalidArgument: the session says that it cannot, and why.
+  // kUnavailable: it failed; HasEnded() may be true then.
+  Result<std::unique_ptr<ContextSession>> Fork(Deadline deadline);
+
+  // It is gone, or has hung up.
+  [[nodiscard]] bool HasEnded();
+  // In words: "exited with 3", "killed: out of memory". Once it has ended.
+  std::string WhyEnded();
+
+  // SIGINT to its process group. Fine when there is none any more.
+  Result<void> Interrupt();
+  // Hangs up, so that RunCell returns, and kills its process group.
+  void End();
+
+ private:
+  struct Output {
+    UniqueFd pipe;
+    Event::Type type = Event::Type::kStdout;
+    std::string held;  // the beginning of a character whose end has not come yet
+  };
+  class Listener;
+
+  // kFrame, or why there is none: kDeadlineExceeded, or kUnavailable when it has ended.
+  Result<nlohmann::json> NextFrame(Deadline deadline);
+  // What is there now. False: the channel has come to its end.
+  bool ReadChannel();
+  std::string FindWhyEnded();
+  static void Drain(Output& output, Listener& listener);
+  // False: it breaks the rules of the wire.
+  bool Handle(const nlohmann::json& message, Listener& listener, bool* done,
+              std::optional<Event>* error);
+
+  const sandbox::Box& box_;
+  Files& files_;
+  const Clock& clock_;
+  const UniqueFd status_;  // none for copies
+  const UniqueFd channel_;
+  pid_t pid_;
+  Output stdout_;
+  Output stderr_;
+  FrameReader frames_;
+  bool forks_ = false;
+  bool broken_ = false;
+  std::string why_ended_;
+  std::uint64_t oom_kills_seen_;
+  std::atomic<bool> ended_by_us_{false};
+};
+
+}  // namespace forkbox::execd
