@@ -32,6 +32,9 @@ using std::chrono::steady_clock;
 constexpr const char* kHost = "javascript";
 constexpr const char* kScript = "require('/opt/forkbox/typescript/transpile.js')";
 
+// What a cell of a session is called, as transpile.js knows it. No file of a program is.
+constexpr const char* kCell = "<cell>.ts";
+
 // Below what a job may bring into a sandbox (job_wire.h): a source map and its copy of the source
 // make a program several times as large.
 constexpr std::size_t kMaxReplyBytes = 88U << 20;
@@ -198,6 +201,25 @@ milliseconds Transpiler::TimeFor(std::size_t bytes, std::size_t files) const {
 }
 
 Compiled Transpiler::Compile(const schema::Source& source, const std::stop_token& cancelled) {
+  return CompileAs(options_.file_name, source, cancelled);
+}
+
+Result<std::string> Transpiler::TranspileCell(const std::string& code) {
+  schema::Source source;
+  source.code = code;
+  Compiled compiled = CompileAs(kCell, source, {});
+  if (compiled.reason == Reason::kExited) return std::move(compiled.program.code);
+  if (compiled.reason != Reason::kCompileFailed) {
+    return Fail(ErrorCode::kUnavailable, compiled.message);
+  }
+  if (compiled.output.starts_with(kCell)) {
+    compiled.output.replace(0, std::string_view(kCell).size(), "cell");
+  }
+  return Fail(ErrorCode::kInvalidArgument, compiled.output);
+}
+
+Compiled Transpiler::CompileAs(const std::string& file_name, const schema::Source& source,
+                               const std::stop_token& cancelled) {
   const auto start = steady_clock::now();
   Compiled compiled;
   const auto end = [&](Reason reason, std::string output) {
@@ -206,14 +228,14 @@ Compiled Transpiler::Compile(const schema::Source& source, const std::stop_token
     compiled.time = std::chrono::duration_cast<microseconds>(steady_clock::now() - start);
     return compiled;
   };
-  const Plan plan = PlanOf(source, options_.file_name, options_.max_source_bytes);
+  const Plan plan = PlanOf(source, file_name, options_.max_source_bytes);
   if (!plan.refusal.empty()) return end(Reason::kCompileFailed, Bounded(plan.refusal));
   if (std::string refusal = RefusalOf(plan.request); !refusal.empty()) {
     compiled.repeatable = false;  // remembered here, and not for as long as a cache would
     return end(Reason::kCompileFailed, std::move(refusal));
   }
   const auto refuse = [&](const std::string& what) {
-    const std::string refusal = options_.file_name + ": error: " + what + "\n";
+    const std::string refusal = file_name + ": error: " + what + "\n";
     Remember(plan.request, refusal);
     return end(Reason::kCompileFailed, refusal);
   };

@@ -27,6 +27,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/result.h"
 #include "runner/sandbox/compiler.h"
 #include "runner/sandbox/driver.h"
 
@@ -71,6 +72,12 @@ class Transpiler final : public Compiler {
 
   Compiled Compile(const schema::Source& source, const std::stop_token& cancelled) override;
 
+  // One cell of an interactive session: a script that keeps what it declares and imports for later
+  // cells, with an inline source map (languages/node/session.js knows what to do with both).
+  // kInvalidArgument: it is not TypeScript, and why, a line "cell:2:5: error: …" and further ones.
+  // kUnavailable: no transpiler.
+  Result<std::string> TranspileCell(const std::string& code);
+
   [[nodiscard]] TranspilerStats Stats() const;
 
  private:
@@ -85,6 +92,8 @@ class Transpiler final : public Compiler {
     std::string reply;
   };
 
+  Compiled CompileAs(const std::string& file_name, const schema::Source& source,
+                     const std::stop_token& cancelled);
   Slot* Take(const std::stop_token& cancelled, std::string* why_not);
   void GiveBack(Slot* slot, bool keep);
   void KeepRunning(std::size_t index, const std::stop_token& stop);

@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "runner/languages/node/interrupts.h"
 #include "runner/languages/node/loop_descriptors.h"
 #include "runner/languages/node/platform_patch.h"
 #include "runner/languages/node/randomness.h"
@@ -60,8 +61,9 @@ struct Template {
   std::optional<ThreadId> thread_id;
 
   v8::Global<Context> context;
-  v8::Global<Function> prepare;   // prepare(pid, fileName, args, sourceMaps)
-  v8::Global<Function> run_main;  // what node itself does with the main file
+  v8::Global<Function> prepare;      // prepare(pid, fileName, args, sourceMaps)
+  v8::Global<Function> run_main;     // what node itself does with the main file
+  v8::Global<Function> run_session;  // runSession(channel): session.js
   std::string node_path;
   uv_idle_t turn{};   // see ServeForks()
   int exit_code = 0;  // of a program that ends by itself
@@ -256,7 +258,12 @@ void BecomeJob(int channel) {
 
   StripForbidden(&job.env);
   const bool source_maps = TakeSourceMaps(&job.env);
-  if (NeedsRealStart(job.env)) ExecNode(job, source_maps);
+  const bool session = job.entry == sandbox::ChildJob::Entry::kSession;
+  if (session) {
+    ::fcntl(channel, F_SETFD, FD_CLOEXEC);  // what a cell starts must not have it
+  } else if (NeedsRealStart(job.env)) {
+    ExecNode(job, source_maps);
+  }
   uv_update_time(the_template->loop);
   ReplaceEnvironment(job.env);
   if (Has(job.env, "TZ")) {
@@ -275,13 +282,24 @@ void BecomeJob(int channel) {
   // program's takes it, the scope above must not know, or it would leave out the ticks.
   v8::TryCatch uncaught(isolate);
   uncaught.SetVerbose(true);
-  (void)the_template->run_main.Get(isolate)
-      ->Call(context, v8::Undefined(isolate), 0, nullptr)
-      .IsEmpty();
+  const Local<Function> run =
+      (session ? the_template->run_session : the_template->run_main).Get(isolate);
+  Local<Value> parameter = v8::Integer::New(isolate, channel);
+  (void)run->Call(context, v8::Undefined(isolate), session ? 1 : 0, &parameter).IsEmpty();
 }
 
-// serveForks(prepare, runMain, nodePath): from the next quiet turn of the loop, with no JavaScript
-// on the stack, so that a job's stack traces end where a main script's do.
+// watchInterrupts(channel, handler): see Interrupts.
+void WatchInterrupts(const FunctionCallbackInfo<Value>& info) {
+  Isolate* const isolate = info.GetIsolate();
+  const auto started = Interrupts::Start(isolate, the_template->loop,
+                                         info[0].As<v8::Int32>()->Value(), info[1].As<Function>());
+  if (!started) Throw(isolate, started.error().message);
+}
+
+void ArmInterrupts(const FunctionCallbackInfo<Value>& /*info*/) { Interrupts::Arm(); }
+
+// serveForks(prepare, runMain, runSession, nodePath): from the next quiet turn of the loop, with no
+// JavaScript on the stack, so that a job's stack traces end where a main script's do.
 //
 // The turn is the end of a handle. Closing callbacks are the last thing in an iteration of the
 // loop, so what the job schedules is served in the order of a first iteration: timers before
@@ -290,7 +308,8 @@ void ServeForks(const FunctionCallbackInfo<Value>& info) {
   Isolate* const isolate = info.GetIsolate();
   the_template->prepare.Reset(isolate, info[0].As<Function>());
   the_template->run_main.Reset(isolate, info[1].As<Function>());
-  the_template->node_path = *v8::String::Utf8Value(isolate, info[2]);
+  the_template->run_session.Reset(isolate, info[2].As<Function>());
+  the_template->node_path = *v8::String::Utf8Value(isolate, info[3]);
   uv_idle_init(the_template->loop, &the_template->turn);
   uv_close(reinterpret_cast<uv_handle_t*>(&the_template->turn), [](uv_handle_t*) {
     the_template->platform->DrainTasks(the_template->isolate);
@@ -319,5 +338,7 @@ NODE_MODULE_INIT(/* exports, module, context */) {
   NODE_SET_METHOD(exports, "restoreOutput", RestoreOutput);
   NODE_SET_METHOD(exports, "drainTasks", DrainTasks);
   NODE_SET_METHOD(exports, "setExitCode", SetExitCode);
+  NODE_SET_METHOD(exports, "watchInterrupts", WatchInterrupts);
+  NODE_SET_METHOD(exports, "armInterrupts", ArmInterrupts);
   NODE_SET_METHOD(exports, "serveForks", ServeForks);
 }

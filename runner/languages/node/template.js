@@ -145,6 +145,13 @@ function forgetTemplate() {
   Module._pathCache = { __proto__: null };
 }
 
+// A function that makes a copy of this process an interactive session.
+function prepareSession(addon) {
+  const session = require('./session.js');
+  session.warmUp();
+  return (channel) => session.run(addon, channel);
+}
+
 function collectGarbage() {
   v8.setFlagsFromString('--expose-gc');
   const gc = vm.runInNewContext('gc');
@@ -159,6 +166,7 @@ async function main() {
   reportExitCode(addon);
   clocks.install();
   const runMain = await warmUp(addon);
+  const runSession = prepareSession(addon);
   forgetTemplate();
   collectGarbage();
   // Neither a task of V8 nor a wake-up of the loop may be on its way when the process is copied.
@@ -166,7 +174,7 @@ async function main() {
     addon.drainTasks();
     await nextTurn();
   }
-  addon.serveForks(prepare, runMain, process.execPath);
+  addon.serveForks(prepare, runMain, runSession, process.execPath);
 }
 
 main().catch(fail);

@@ -7,6 +7,7 @@
 //   request   [size of the list] path, code  of every TypeScript file, the program first
 //             [size of the list] path        of every other file
 //             text of tsconfig.json, of package.json; "" for none
+//             A program called "<cell>.ts" is a cell of an interactive session.
 //   reply     status (0 transpiled, 1 refused), diagnostics,
 //             [size of the list] code        of every TypeScript file, in the order of the request
 //
@@ -21,6 +22,7 @@ const vm = require('node:vm');
 
 const kSwc = '/opt/swc';
 const kTarget = 'esnext';
+const kCell = '<cell>.ts';  // what a cell of a session is called; no program can be
 const kLineEnd = /\r\n|[\n\r\u2028\u2029]/;
 const kMaxDiagnostics = 20;
 const kMaxLineShown = 160;
@@ -98,7 +100,7 @@ const kPractice = `
 
 function practise() {
   for (const [name, code] of [['a.ts', kPractice], ['b.mts', kPractice],
-    ['c.tsx', 'let x: any = <a b={1}>c</a>'], ['d.ts', 'let x: = 1']]) {
+    ['c.tsx', 'let x: any = <a b={1}>c</a>'], ['d.ts', 'let x: = 1'], [kCell, kPractice]]) {
     answer({ files: [sourceFile(name, code)], others: [], tsconfig: '', packageJson: '' });
   }
 }
@@ -315,6 +317,18 @@ class Refused extends Error {
   }
 }
 
+// What was thrown on the way, as it is told.
+function refusal(file, error) {
+  if (error instanceof Refused) return error;
+  if (typeof error === 'string') return new Refused(readDrawing(file, error));
+  swc.start();  // it trapped: its stack and memory are in any state
+  // swc's drawing gives up on lines that are longer than it can count.
+  return new Refused([`${file.path}: error: ${
+    file.lines().some((line) => line.length > 0xffff)
+      ? 'a mistake, in a line too long to show it'
+      : 'too deeply nested or too large to transpile'}`]);
+}
+
 function transpileFile(file, modules, transform, names) {
   const esm = /\.mts$/.test(file.path) || (modules && !/\.cts$/.test(file.path));
   const parser = { syntax: 'typescript', tsx: /\.tsx$/.test(file.path), decorators: true };
@@ -357,18 +371,7 @@ function transpileFiles(request, modules) {
       if (result.needsModules) return undefined;
       codes.push(result.code);
     } catch (error) {
-      if (error instanceof Refused) {
-        diagnostics.push(...error.diagnostics);
-      } else if (typeof error === 'string') {
-        diagnostics.push(...readDrawing(file, error));
-      } else {
-        // swc's drawing gives up on lines that are longer than it can count.
-        diagnostics.push(`${file.path}: error: ${
-          file.lines().some((line) => line.length > 0xffff)
-            ? 'a mistake, in a line too long to show it'
-            : 'too deeply nested or too large to transpile'}`);
-        swc.start();  // it trapped: its stack and memory are in any state
-      }
+      diagnostics.push(...refusal(file, error).diagnostics);
     }
     if (diagnostics.length >= kMaxDiagnostics) break;
   }
@@ -376,7 +379,45 @@ function transpileFiles(request, modules) {
   return codes;
 }
 
+// A cell of an interactive session: a script whose imports and exports stay what they are, since
+// what it declares or imports may be for a later cell (languages/node/cell.js).
+function transpileCell(file) {
+  // An object and not a block, as people mean it who look at one.
+  if (/^\s*\{/.test(file.code) && !/;\s*$/.test(file.code)) {
+    try {
+      return transformCell(file, `(${file.code}\n)`);
+    } catch (error) {  // a block
+      if (typeof error !== 'string') throw error;
+    }
+  }
+  return transformCell(file, file.code);
+}
+
+function transformCell(file, text) {
+  const { code, map } = swc.transform(text, {
+    filename: file.path,
+    sourceFileName: file.path,
+    sourceMaps: true,
+    inlineSourcesContent: true,
+    isModule: true,
+    swcrc: false,
+    configFile: false,
+    jsc: { parser: { syntax: 'typescript', decorators: true },
+      transform: { ...readOptions('', [file]), verbatimModuleSyntax: true, tsEnumIsMutable: true },
+      target: kTarget, keepClassNames: true, experimental: { keepImportAttributes: true } },
+  });
+  return `${code}\n//# sourceMappingURL=data:application/json;base64,${
+    Buffer.from(map).toString('base64')}\n`;
+}
+
 function transpile(request) {
+  if (request.files[0].path === kCell) {
+    try {
+      return { status: 0, diagnostics: '', codes: [transpileCell(request.files[0])] };
+    } catch (error) {
+      throw refusal(request.files[0], error);
+    }
+  }
   const modules = request.others.some((name) => name.endsWith('.mjs')) ||
       request.files.some((file) => file.path.endsWith('.mts')) ||
       isModulePackage(request.packageJson);
