@@ -18,6 +18,7 @@
 #include "bench/history_bench.h"
 #include "bench/process_tree.h"
 #include "bench/row.h"
+#include "bench/sandbox_bench.h"
 #include "bench/server.h"
 #include "bench/typescript_bench.h"
 #include "runner/sandbox/compiling_driver.h"
@@ -148,6 +149,8 @@ int Main(int argc, char** argv) {
   rows.push_back(EventsRow("events, python prints → client reads", bare, port, embedded, scale));
   AddTypescriptRows(rows, driver, folder.path(), port, embedded, scale);
   AddGoRows(rows, driver, folder.path(), port, embedded, scale);
+  std::unique_ptr<SandboxBench> sandboxes = SandboxBench::Start(port, embedded, folder.path());
+  if (sandboxes != nullptr) sandboxes->AddRows(rows, bare, scale);
   std::unique_ptr<HistoryBench> history;
   if (only.empty() || only == "history") history = HistoryBench::Start(folder.path());
   if (history != nullptr) history->AddRows(rows, scale);
@@ -165,6 +168,7 @@ int Main(int argc, char** argv) {
   Measure(rows, rounds);
   const bool good = Print(rows);
   if (cluster != nullptr) cluster->PrintShares(rows);
+  if (sandboxes != nullptr && (only.empty() || only == "sandbox")) sandboxes->PrintIdleMemory();
   return good ? 0 : 1;
 }
 
