@@ -9,7 +9,7 @@
 // Nothing in it needs to live for it to stand: a program that kills all it can see, and even the
 // processes through which we look inside, leaves a box into which the next one is started.
 //
-// Thread-safe.
+// Thread-safe. Must not outlive the driver that opened it.
 #pragma once
 
 #include <sys/types.h>
@@ -43,16 +43,20 @@ struct BoxProgram {
   std::vector<std::string> command;  // kCommand: the whole argv; [0] an absolute path
   // On top of what every program gets and what the language's manifest says.
   std::vector<std::pair<std::string, std::string>> env;
-  std::string cwd;  // absolute; "" for the work directory. Cannot be entered: exits with 126
+  std::string cwd;       // absolute; "" for the work directory. Cannot be entered: exits with 126
+  bool channel = false;  // kCommand: it has one, on descriptor 3
 };
 
 // A process in a box, from outside. It is the leader of a session and of a process group, both
 // named by `pid`. Closing what is here does not end it: it may be told to (signals, Files) or see
 // the end of its channel. Whatever comes out of these descriptors is a stranger's.
 struct BoxProcess {
-  UniqueFd status;      // SOCK_SEQPACKET: one StatusMessage of kind kExited (protocol.h) at its end
-  UniqueFd channel;     // SOCK_STREAM: the process's descriptor 3; kCommand gets none
-  UniqueFd stdin_pipe;  // closing it is its end of file
+  // SOCK_SEQPACKET: one StatusMessage of kind kExited (protocol.h) at its end. The end of the
+  // stream without one: what it was forked from is dead, or the forkserver, and nobody will say how
+  // it ended; it may still be running.
+  UniqueFd status;
+  UniqueFd channel;      // SOCK_STREAM: the process's descriptor 3; kCommand gets none unless asked
+  UniqueFd stdin_pipe;   // closing it is its end of file
   UniqueFd stdout_pipe;  // these are blocking, as they come
   UniqueFd stderr_pipe;
   pid_t pid = -1;  // as programs in the box see it

@@ -156,13 +156,15 @@ void ForkserverClient::Listen() {
     std::lock_guard lock(mutex_);
     if (size <= 0 && !lost_fds) {
       gone_ = true;
-      for (auto& state : templates_) state = {false, true, "the forkserver is gone"};
+      for (auto& state : templates_)
+        state = {false, true, "the forkserver is gone", state.heard + 1};
       changed_.notify_all();
       return;
     }
     if (message.kind == ControlKind::kTemplate && message.template_index < templates_.size()) {
       TemplateState& state = templates_[message.template_index];
       state.known = true;
+      ++state.heard;
       state.ready = message.error == 0;
       state.reason = message.error == 0 ? "" : Text(message);
     } else if (message.kind == ControlKind::kForked) {
@@ -192,56 +194,71 @@ bool ForkserverClient::alive() const {
   return !gone_;
 }
 
-Result<ReadyFork> ForkserverClient::Fork(std::size_t template_index, const schema::Limits& limits,
-                                         Deadline deadline) {
-  ForkRequest request;
-  request.template_index = static_cast<std::uint32_t>(template_index);
-  request.pids = limits.pids;
-  request.memory_bytes = limits.memory_bytes;
-  request.disk_bytes = limits.disk_bytes;
+ForkserverClient::Waiting ForkserverClient::AskOnce(ForkRequest* request, Deadline deadline) {
+  Waiting answer;
   {
     std::lock_guard lock(mutex_);
-    if (gone_) return Fail(ErrorCode::kUnavailable, "the forkserver is gone");
-    request.request_id = ++next_request_;
-    waiting_[request.request_id];
+    if (gone_) return answer;
+    request->request_id = ++next_request_;
+    waiting_[request->request_id];
   }
   bool sent = false;
   {
     std::lock_guard lock(send_mutex_);
-    sent = SendPacket(control_.get(), &request, sizeof request);
+    sent = SendPacket(control_.get(), request, sizeof *request);
   }
-  Waiting answer;
-  {
-    std::unique_lock lock(mutex_);
-    Waiting& mine = waiting_[request.request_id];
-    if (sent) changed_.wait_until(lock, deadline, [&] { return mine.answered || gone_; });
-    answer = std::move(mine);
-    waiting_.erase(request.request_id);
-  }
-  if (!answer.answered) return Fail(ErrorCode::kUnavailable, "the forkserver does not answer");
-  if (answer.message.error == EMFILE) {
-    return Fail(ErrorCode::kUnavailable, "descriptors ran out (RLIMIT_NOFILE)");
-  }
-  if (answer.message.error != 0) return Fail(ErrorCode::kUnavailable, Text(answer.message));
-  if (answer.fds.size() != kForkedFdCount) {
-    return Fail(ErrorCode::kUnavailable, "the forkserver's answer is malformed");
-  }
-  ReadyFork fork;
-  fork.status = std::move(answer.fds[kFdStatus]);
-  fork.channel = std::move(answer.fds[kFdChannel]);
-  fork.stdin_pipe = std::move(answer.fds[kFdStdin]);
-  fork.stdout_pipe = std::move(answer.fds[kFdStdout]);
-  fork.stderr_pipe = std::move(answer.fds[kFdStderr]);
-  fork.cpu_usage = std::move(answer.fds[kFdCpuUsage]);
-  fork.memory_peak = std::move(answer.fds[kFdMemoryPeak]);
-  fork.memory_events = std::move(answer.fds[kFdMemoryEvents]);
+  std::unique_lock lock(mutex_);
+  Waiting& mine = waiting_[request->request_id];
+  if (sent) changed_.wait_until(lock, deadline, [&] { return mine.answered || gone_; });
+  answer = std::move(mine);
+  waiting_.erase(request->request_id);
+  return answer;
+}
 
-  pollfd polled{fork.status.get(), POLLIN, 0};
+Result<ForkserverClient::Waiting> ForkserverClient::Ask(ForkRequest request, std::size_t fd_count,
+                                                        Deadline deadline) {
+  for (;;) {
+    const TemplateState before = StateOf(request.template_index);
+    Waiting answer = AskOnce(&request, deadline);
+    if (!answer.answered) {
+      return Fail(ErrorCode::kUnavailable,
+                  alive() ? "the forkserver does not answer" : "the forkserver is gone");
+    }
+    const int error = answer.message.error;
+    if (error == 0 && answer.fds.size() == fd_count) return answer;
+    if (error == 0) {
+      return Fail(ErrorCode::kUnavailable, "the forkserver's answer is malformed");
+    }
+    if (error == EMFILE) {
+      return Fail(ErrorCode::kUnavailable, "descriptors ran out (RLIMIT_NOFILE)");
+    }
+    if (error != EINPROGRESS) return Fail(ErrorCode::kUnavailable, Text(answer.message));
+    if (std::chrono::steady_clock::now() >= deadline) {
+      return Fail(ErrorCode::kUnavailable, Text(answer.message) + " in time");
+    }
+    if (request.kind == RequestKind::kFreeze) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      continue;
+    }
+    std::unique_lock lock(mutex_);
+    const TemplateState& state = templates_.at(request.template_index);
+    changed_.wait_until(lock, deadline, [&] { return state.heard != before.heard || gone_; });
+    if (state.heard != before.heard && !state.ready) {
+      return Fail(ErrorCode::kUnavailable, state.reason);
+    }
+  }
+}
+
+namespace {
+
+// The first words on the status socket of a fork.
+Result<StatusMessage> WaitUntilReady(const UniqueFd& status_socket, Deadline deadline) {
+  pollfd polled{status_socket.get(), POLLIN, 0};
   if (::poll(&polled, 1, MillisUntil(deadline)) <= 0) {
     return Fail(ErrorCode::kUnavailable, "the fork did not come up in time");
   }
   StatusMessage status;
-  if (RecvPacket(fork.status.get(), &status, sizeof status, nullptr, nullptr) != sizeof status) {
+  if (RecvPacket(status_socket.get(), &status, sizeof status, nullptr, nullptr) != sizeof status) {
     return Fail(ErrorCode::kUnavailable, "the template is gone");
   }
   if (status.kind == StatusKind::kForkFailed) {
@@ -251,7 +268,89 @@ Result<ReadyFork> ForkserverClient::Fork(std::size_t template_index, const schem
   if (status.kind != StatusKind::kReady) {
     return Fail(ErrorCode::kUnavailable, "the fork died before its job");
   }
+  return status;
+}
+
+}  // namespace
+
+Result<ReadyFork> ForkserverClient::Fork(std::size_t template_index, const schema::Limits& limits,
+                                         Deadline deadline) {
+  ForkRequest request;
+  request.template_index = static_cast<std::uint32_t>(template_index);
+  request.pids = limits.pids;
+  request.memory_bytes = limits.memory_bytes;
+  request.disk_bytes = limits.disk_bytes;
+  auto answer = Ask(request, kForkedFdCount, deadline);
+  if (!answer) return Fail(answer.error());
+  ReadyFork fork;
+  fork.status = std::move(answer->fds[kFdStatus]);
+  fork.channel = std::move(answer->fds[kFdChannel]);
+  fork.stdin_pipe = std::move(answer->fds[kFdStdin]);
+  fork.stdout_pipe = std::move(answer->fds[kFdStdout]);
+  fork.stderr_pipe = std::move(answer->fds[kFdStderr]);
+  fork.cpu_usage = std::move(answer->fds[kFdCpuUsage]);
+  fork.memory_peak = std::move(answer->fds[kFdMemoryPeak]);
+  fork.memory_events = std::move(answer->fds[kFdMemoryEvents]);
+  auto ready = WaitUntilReady(fork.status, deadline);
+  if (!ready) return Fail(ready.error());
   return fork;
+}
+
+Result<OpenedBox> ForkserverClient::OpenBox(const BoxLimits& limits, Deadline deadline) {
+  ForkRequest request;
+  request.kind = RequestKind::kBox;
+  request.pids = limits.pids;
+  request.memory_bytes = limits.memory_bytes;
+  request.disk_bytes = limits.disk_bytes;
+  request.cpu_millis = limits.cpu_millis;
+  auto answer = Ask(request, kBoxFdCount, deadline);
+  if (!answer) return Fail(answer.error());
+  OpenedBox box;
+  box.number = answer->message.box;
+  box.lease = std::move(answer->fds[kBoxFdLease]);
+  box.cpu_usage = std::move(answer->fds[kBoxFdCpuUsage]);
+  box.memory_peak = std::move(answer->fds[kBoxFdMemoryPeak]);
+  box.memory_events = std::move(answer->fds[kBoxFdMemoryEvents]);
+  box.memory_now = std::move(answer->fds[kBoxFdMemoryNow]);
+  return box;
+}
+
+Result<JoinedFork> ForkserverClient::Join(std::uint64_t box, std::size_t template_index,
+                                          Deadline deadline) {
+  ForkRequest request;
+  request.kind = RequestKind::kJoin;
+  request.box = box;
+  request.template_index = static_cast<std::uint32_t>(template_index);
+  auto answer = Ask(request, kJoinedFdCount, deadline);
+  if (!answer) return Fail(answer.error());
+  JoinedFork joined;
+  joined.fork.status = std::move(answer->fds[kFdStatus]);
+  joined.fork.channel = std::move(answer->fds[kFdChannel]);
+  joined.fork.stdin_pipe = std::move(answer->fds[kFdStdin]);
+  joined.fork.stdout_pipe = std::move(answer->fds[kFdStdout]);
+  joined.fork.stderr_pipe = std::move(answer->fds[kFdStderr]);
+  auto ready = WaitUntilReady(joined.fork.status, deadline);
+  if (!ready) return Fail(ready.error());
+  joined.pid = ready->pid;
+  return joined;
+}
+
+Result<void> ForkserverClient::Freeze(std::uint64_t box, Deadline deadline) {
+  ForkRequest request;
+  request.kind = RequestKind::kFreeze;
+  request.box = box;
+  auto answer = Ask(request, 0, deadline);
+  if (!answer) return Fail(answer.error());
+  return {};
+}
+
+Result<void> ForkserverClient::Thaw(std::uint64_t box, Deadline deadline) {
+  ForkRequest request;
+  request.kind = RequestKind::kThaw;
+  request.box = box;
+  auto answer = Ask(request, 0, deadline);
+  if (!answer) return Fail(answer.error());
+  return {};
 }
 
 }  // namespace forkbox::sandbox

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "runner/sandbox/box.h"
 #include "runner/sandbox/forkserver/config.h"
 #include "runner/sandbox/protocol.h"
 #include "schema/execution.h"
@@ -35,6 +36,22 @@ struct ReadyFork {
   UniqueFd memory_events;
 };
 
+// A fork in a box that waits for its job: of the fields the first five.
+struct JoinedFork {
+  ReadyFork fork;
+  pid_t pid = -1;  // as programs in the box see it
+};
+
+// A box as the forkserver gives it. Closing `lease` has it torn down.
+struct OpenedBox {
+  std::uint64_t number = 0;  // its name in requests
+  UniqueFd lease;
+  UniqueFd cpu_usage;
+  UniqueFd memory_peak;
+  UniqueFd memory_events;
+  UniqueFd memory_now;
+};
+
 class ForkserverClient {
  public:
   // Starts the process with the caller's privileges; call before they are dropped and before
@@ -51,16 +68,25 @@ class ForkserverClient {
 
   struct TemplateState {
     bool ready = false;
-    bool known = false;  // it has been heard of at all
-    std::string reason;  // last failure
+    bool known = false;       // it has been heard of at all
+    std::string reason;       // last failure
+    std::uint64_t heard = 0;  // how often
   };
   [[nodiscard]] TemplateState StateOf(std::size_t template_index) const;
   // Waits until the template is ready or has failed; false at the deadline.
   bool WaitForTemplate(std::size_t template_index, Deadline deadline) const;
 
   // A fork that has reported itself ready. kUnavailable when the template or forkserver is not.
+  // One that is lazy is started and waited for.
   Result<ReadyFork> Fork(std::size_t template_index, const schema::Limits& limits,
                          Deadline deadline);
+
+  Result<OpenedBox> OpenBox(const BoxLimits& limits, Deadline deadline);
+  // As Fork(), into a box. A template that is being started, lazy or again, is waited for.
+  Result<JoinedFork> Join(std::uint64_t box, std::size_t template_index, Deadline deadline);
+  // Returns once all of the box stands still.
+  Result<void> Freeze(std::uint64_t box, Deadline deadline);
+  Result<void> Thaw(std::uint64_t box, Deadline deadline);
 
   // Protection bits (protocol.h).
   [[nodiscard]] std::uint32_t protections() const { return protections_; }
@@ -76,6 +102,9 @@ class ForkserverClient {
 
   ForkserverClient() = default;
   void Listen();
+  // A successful answer with `fd_count` descriptors.
+  Result<Waiting> Ask(ForkRequest request, std::size_t fd_count, Deadline deadline);
+  Waiting AskOnce(ForkRequest* request, Deadline deadline);
 
   pid_t pid_ = -1;
   UniqueFd control_;

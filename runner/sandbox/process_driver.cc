@@ -9,28 +9,17 @@
 #include <fstream>
 #include <set>
 
+#include "runner/sandbox/common_environment.h"
 #include "runner/sandbox/process_service.h"
 
 namespace forkbox::sandbox {
 namespace {
 
+// Below the runtime folder.
+constexpr const char* kAgentProgram = "/agent/agent_template";
+
 using std::chrono::seconds;
 using std::chrono::steady_clock;
-
-// Template 0 is the one for every plain language.
-constexpr std::size_t kExecTemplate = 0;
-constexpr const char* kRuntimeTarget = "/opt/forkbox";
-
-// What every program finds in its environment, whatever the language.
-std::map<std::string, std::string> CommonEnvironment() {
-  return {{"PATH", "/usr/local/bin:/usr/bin:/bin"},
-          {"HOME", "/box/work"},
-          {"TMPDIR", "/tmp"},
-          {"LANG", "C.UTF-8"},
-          {"USER", "sandbox"},
-          {"LOGNAME", "sandbox"},
-          {"SHELL", "/bin/bash"}};
-}
 
 // A range of uids that nobody on the host has. High, but inside what a container maps; in a small
 // map (64 K ids, as rootless container engines give) just below its end.
@@ -41,6 +30,12 @@ std::uint32_t UidBase() {
   std::uint64_t count = 0;
   map >> inside >> outside >> count;
   return count > 2'000'000'000ULL ? 1'900'000'000U : 62'000U;
+}
+
+std::vector<std::string> Assignments(const std::map<std::string, std::string>& variables) {
+  std::vector<std::string> env;
+  for (const auto& [name, value] : variables) env.push_back(name + "=" + value);
+  return env;
 }
 
 std::string Absolute(const std::string& path, const std::string& folder) {
@@ -80,9 +75,13 @@ Result<std::unique_ptr<ProcessDriver>> ProcessDriver::Start(ProcessDriverOptions
   ForkserverConfig config;
   config.uid_base = UidBase();
   // One more for the inits. Each sandbox in use has a uid, and a few wait for their burial.
-  config.uid_count = static_cast<std::uint32_t>(chosen.max_sandboxes + 1);
+  config.uid_count = static_cast<std::uint32_t>(chosen.max_sandboxes + chosen.max_boxes + 1);
   config.binds.push_back({chosen.runtime_dir, kRuntimeTarget});
   config.templates.push_back({"exec", {std::string(kRuntimeTarget) + "/exec/exec_template"}, {}});
+  if (std::filesystem::exists(chosen.runtime_dir + kAgentProgram)) {
+    driver->agent_template_ = config.templates.size();
+    config.templates.push_back({"agent", {std::string(kRuntimeTarget) + kAgentProgram}, {}, true});
+  }
   for (languages::Manifest& manifest : *manifests) {
     Language language;
     language.status.id = manifest.id;
@@ -121,8 +120,7 @@ Result<std::unique_ptr<ProcessDriver>> ProcessDriver::Start(ProcessDriverOptions
     for (const auto& [name, value] : manifest.env) language.plan.env[name] = value;
     if (manifest.kind == languages::TemplateKind::kWarmed) {
       language.template_index = config.templates.size();
-      std::vector<std::string> env;
-      for (const auto& [name, value] : manifest.template_env) env.push_back(name + "=" + value);
+      const std::vector<std::string> env = Assignments(manifest.template_env);
       config.templates.push_back({manifest.id, manifest.template_command, env});
       for (const auto& variant : manifest.variants) {
         language.variants.push_back({variant.mentions, config.templates.size()});
@@ -130,6 +128,14 @@ Result<std::unique_ptr<ProcessDriver>> ProcessDriver::Start(ProcessDriverOptions
       }
     } else {
       language.plan.command = manifest.run_command;
+    }
+    if (manifest.session && manifest.session->warm) {
+      language.session_template = language.template_index;
+      if (!manifest.session->template_command.empty()) {
+        language.session_template = config.templates.size();
+        config.templates.push_back({manifest.id + " session", manifest.session->template_command,
+                                    Assignments(manifest.session->template_env), true});
+      }
     }
     if (manifest.compile) {
       language.compile_plan = language.plan;
@@ -482,6 +488,7 @@ std::vector<std::string> ProcessDriver::MissingProtections() const {
       {kCpuCgroup, "fair shares of the processor (no cpu cgroup that we may use)"},
       {kCpuAccounting, "limits of processor time, wall time apart (no accounting cgroup)"},
       {kSwapLimit, "a limit on swap (the kernel does not account for it)"},
+      {kFreezer, "pauses of long-lived sandboxes (no freezer cgroup that we may use)"},
   };
   std::vector<std::string> missing;
   for (const Missing& protection : kAll) {

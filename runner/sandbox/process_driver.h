@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -21,6 +22,7 @@
 #include "runner/languages/manifest.h"
 #include "runner/sandbox/driver.h"
 #include "runner/sandbox/forkserver_client.h"
+#include "runner/sandbox/process_box.h"
 #include "runner/sandbox/process_sandbox.h"
 
 namespace forkbox::sandbox {
@@ -30,6 +32,8 @@ struct ProcessDriverOptions {
   std::string runtime_dir;      // bound as /opt/forkbox; holds manifests/
   std::size_t pool_size = 4;    // ready forks kept for each template
   std::size_t max_sandboxes = 256;
+  // Boxes at a time, beside the sandboxes of runs. 0: as many as there is room for among those.
+  std::size_t max_boxes = 0;
   // An id or alias: no other language is started and examined, but for one that it runs as. For a
   // process that runs one program and ends. "" for all.
   std::string only_language = {};
@@ -64,6 +68,8 @@ class ProcessDriver final : public Driver {
   // A fork for the compile step of a language whose manifest has a command for it, under the limits
   // of that step: for its Compile(). Errors as of Fork().
   Result<std::unique_ptr<ProcessSandbox>> ForkCompile(const std::string& language);
+  // kUnavailable when there is no room for another.
+  Result<std::unique_ptr<Box>> OpenBox(const BoxLimits& limits);
   // nullptr for a language that Languages() does not name. Valid as long as the driver.
   [[nodiscard]] const languages::Manifest* ManifestOf(const std::string& language) const;
   [[nodiscard]] std::vector<LanguageStatus> Languages() const override;
@@ -76,6 +82,10 @@ class ProcessDriver final : public Driver {
   [[nodiscard]] pid_t forkserver_pid() const { return client_->pid(); }
 
  private:
+  // Template 0 is the one for every plain language.
+  static constexpr std::size_t kExecTemplate = 0;
+  static constexpr const char* kRuntimeTarget = "/opt/forkbox";
+
   // Forks that differ in these are not interchangeable.
   struct PoolKey {
     std::size_t template_index = 0;
@@ -99,7 +109,8 @@ class ProcessDriver final : public Driver {
       std::size_t template_index = 0;
     };
     std::vector<Variant> variants;
-    bool installed = true;  // else status.reason says what is missing
+    std::optional<std::size_t> session_template;  // of one whose sessions are warm
+    bool installed = true;                        // else status.reason says what is missing
   };
 
   explicit ProcessDriver(ProcessDriverOptions options) : options_(std::move(options)) {}
@@ -113,15 +124,19 @@ class ProcessDriver final : public Driver {
   std::optional<ReadyFork> TakePooled(const PoolKey& key);
   void KeepPoolsFull();
   const Language* Find(const std::string& language) const;
+  Result<BoxPlan> PlanOf(const BoxProgram& program) const;
+  Result<BoxPlan> PlanOfSession(const BoxProgram& program) const;
 
   ProcessDriverOptions options_;
   std::unique_ptr<ForkserverClient> client_;
   std::vector<Language> languages_;  // fixed once Open() returns
+  std::optional<std::size_t> agent_template_;
 
   mutable std::mutex mutex_;  // guards all below
   std::condition_variable wanted_;
   std::map<PoolKey, Pool> pools_;
   DriverStats stats_;
+  std::size_t open_boxes_ = 0;
   bool closing_ = false;
   std::thread filler_;
 };

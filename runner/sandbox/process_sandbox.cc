@@ -18,6 +18,7 @@
 
 #include "runner/sandbox/answer.h"
 #include "runner/sandbox/artefact_bounds.h"
+#include "runner/sandbox/cgroup_numbers.h"
 #include "runner/sandbox/protocol.h"
 #include "runner/sandbox/template/job_wire.h"
 #include "runner/sandbox/wire.h"
@@ -123,36 +124,6 @@ class Feed {
   std::string bytes_;
   std::size_t at_ = 0;
 };
-
-std::string ReadWhole(int fd) {
-  std::array<char, 2048> buffer;
-  const ssize_t n = ::pread(fd, buffer.data(), buffer.size(), 0);
-  return n > 0 ? std::string(buffer.data(), static_cast<std::size_t>(n)) : std::string();
-}
-
-// The number behind `key` in "key number" lines.
-std::optional<std::uint64_t> Keyed(const std::string& text, std::string_view key) {
-  std::size_t at = 0;
-  while (at < text.size()) {
-    const std::size_t end = std::min(text.find('\n', at), text.size());
-    const std::string_view line = std::string_view(text).substr(at, end - at);
-    if (line.size() > key.size() && line.substr(0, key.size()) == key && line[key.size()] == ' ') {
-      return std::strtoull(line.data() + key.size() + 1, nullptr, 10);
-    }
-    at = end + 1;
-  }
-  return std::nullopt;
-}
-
-// cpuacct.usage is nanoseconds, cpu.stat has usage_usec. Nothing where there is no cgroup.
-std::optional<microseconds> CpuUsed(int fd) {
-  const std::string text = ReadWhole(fd);
-  if (text.empty()) return std::nullopt;
-  if (const auto usec = Keyed(text, "usage_usec")) return microseconds(*usec);
-  return microseconds(std::strtoull(text.c_str(), nullptr, 10) / 1000);
-}
-
-std::uint64_t OomKills(int fd) { return Keyed(ReadWhole(fd), "oom_kill").value_or(0); }
 
 // One run's loop: everything that can happen is an event on one of the descriptors or a deadline.
 class Running {
@@ -453,8 +424,7 @@ ProcessSandbox::Compiled ProcessSandbox::RunJob(std::string frame, const std::st
   result.answer = run.answer().Take();
   outcome.usage.cpu = run.Cpu();
   outcome.usage.wall = run.exec_time_;
-  outcome.usage.peak_memory_bytes =
-      std::strtoull(ReadWhole(fork_.memory_peak.get()).c_str(), nullptr, 10);
+  outcome.usage.peak_memory_bytes = PlainNumber(fork_.memory_peak.get());
   outcome.timings.fork = fork_time_;
   outcome.timings.exec = run.exec_time_;
   outcome.timings.total = fork_time_ + run.exec_time_;

@@ -1,8 +1,9 @@
 // The template of languages that need no warming: forks into a cell, then becomes the command
 // that came with the job. Its own footprint is what makes `bash` ready in a fraction of a
 // millisecond. For a compile it starts the command beside itself, waits for it and sends back what
-// it has made.
+// it has made. The command of a session keeps the channel, as its descriptor 3.
 
+#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -62,5 +63,6 @@ int Compile(const ChildJob& job, int channel) {
 int main() {
   const int channel = forkbox::sandbox::ServeForks({});
   const ChildJob job = forkbox::sandbox::ReceiveJob(channel);
+  if (job.entry == ChildJob::Entry::kSession) ::fcntl(channel, F_SETFD, 0);
   return job.entry == ChildJob::Entry::kCompile ? Compile(job, channel) : Become(job);
 }

@@ -60,6 +60,11 @@ const char* Furnish(const CellOptions& options) {
   }
   if (::mount("/box/tmp", "/tmp", nullptr, MS_BIND, nullptr) != 0) return "bind /tmp";
   if (::mount("/box/shm", "/dev/shm", nullptr, MS_BIND, nullptr) != 0) return "bind /dev/shm";
+  // Of its own, as every mount of devpts is; terminals belong to whoever opens them.
+  if (options.terminals && ::mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,
+                                   "newinstance,ptmxmode=0666,mode=0620") != 0) {
+    return "mount /dev/pts";
+  }
   if (::sethostname("forkbox", 7) != 0 || ::setdomainname("", 0) != 0) return "sethostname";
   if (options.net_namespace >= 0) {
     return ::setns(options.net_namespace, CLONE_NEWNET) == 0 ? nullptr

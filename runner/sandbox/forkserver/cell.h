@@ -17,6 +17,7 @@ struct CellOptions {
   std::uint32_t init_uid = 0;  // what pid 1 becomes; a program can then neither signal nor read it
   std::uint64_t disk_bytes = 0;
   bool privileged = true;
+  bool terminals = false;  // mount /dev/pts, so that programs can open some
   int net_namespace = -1;  // one to enter, with its loopback up; -1: make one
 };
 

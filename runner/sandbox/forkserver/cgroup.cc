@@ -11,6 +11,7 @@
 #include <cstring>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <set>
 #include <sstream>
 
@@ -165,8 +166,42 @@ void MakeRoomForCells() {
 
 CellCgroup::~CellCgroup() { Remove(); }
 
+// kernel: cgroup-v1/freezer-subsystem.rst, cgroup-v2.rst ("cgroup.freeze").
+Result<bool> CellCgroup::Freeze() {
+  if (!freezer_) {
+    errno = ENOTSUP;
+    return FailErrno("no freezer cgroup that we may use");
+  }
+  const std::string_view order = freezer_events_ ? "1" : "FROZEN";
+  if (::pwrite(freezer_.get(), order.data(), order.size(), 0) !=
+      static_cast<ssize_t>(order.size())) {
+    return FailErrno("freeze");
+  }
+  char text[256];
+  const int state = freezer_events_ ? freezer_events_.get() : freezer_.get();
+  const ssize_t n = ::pread(state, text, sizeof text, 0);
+  if (n < 0) return FailErrno("freezer state");
+  const std::string_view said(text, static_cast<std::size_t>(n));
+  return freezer_events_ ? said.find("frozen 1") != said.npos : said.starts_with("FROZEN");
+}
+
+Result<void> CellCgroup::Thaw() {
+  if (!freezer_) {
+    errno = ENOTSUP;
+    return FailErrno("no freezer cgroup that we may use");
+  }
+  const std::string_view order = freezer_events_ ? "0" : "THAWED";
+  if (::pwrite(freezer_.get(), order.data(), order.size(), 0) !=
+      static_cast<ssize_t>(order.size())) {
+    return FailErrno("thaw");
+  }
+  return {};
+}
+
 bool CellCgroup::Remove() {
   procs.clear();
+  freezer_.Reset();
+  freezer_events_.Reset();
   std::erase_if(places_, [](const Place& place) {
     return ::unlinkat(place.parent_fd, place.name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT;
   });
@@ -204,6 +239,14 @@ void CgroupTree::Adopt(Hierarchy hierarchy) {
     hierarchy.pids = hierarchy.pids && HasWord(enabled, "pids");
     hierarchy.cpu = hierarchy.cpu && HasWord(enabled, "cpu");
   }
+  if (hierarchy.v2) hierarchy.freezer = ::faccessat(own, "cgroup.freeze", W_OK, 0) == 0;
+  hierarchy.boxes_only =
+      !hierarchy.memory && !hierarchy.pids && !hierarchy.cpu && !hierarchy.accounting;
+  if (hierarchy.boxes_only && !hierarchy.freezer) {
+    ::unlinkat(hierarchy.base.get(), hierarchy.name.c_str(), AT_REMOVEDIR);
+    return;
+  }
+  if (hierarchy.freezer) protections_ |= kFreezer;
   if (hierarchy.memory) {
     protections_ |= kMemoryCgroup;
     const char* swap = hierarchy.v2 ? "memory.swap.max" : "memory.memsw.limit_in_bytes";
@@ -230,6 +273,7 @@ CgroupTree CgroupTree::Open() {
     return found == own_paths.end() ? std::string("/") : found->second;
   };
   const std::vector<MountPoint> mounts = CgroupMounts();
+  std::optional<Hierarchy> v1_freezer;  // by itself; only for want of a better one
   for (const MountPoint& mount : mounts) {
     if (mount.v2) continue;
     Hierarchy hierarchy;
@@ -243,9 +287,16 @@ CgroupTree CgroupTree::Open() {
     hierarchy.pids = has("pids");
     hierarchy.accounting = has("cpuacct");
     hierarchy.cpu = has("cpu");
+    const bool only_freezer = controller.empty();
+    hierarchy.freezer = has("freezer");
     if (controller.empty()) continue;
     hierarchy.base = OpenBase(mount, own_path(controller));
-    if (hierarchy.base) tree.Adopt(std::move(hierarchy));
+    if (!hierarchy.base) continue;
+    if (only_freezer) {
+      v1_freezer = std::move(hierarchy);
+    } else {
+      tree.Adopt(std::move(hierarchy));
+    }
   }
   for (const MountPoint& mount : mounts) {
     if (!mount.v2) continue;
@@ -261,18 +312,21 @@ CgroupTree CgroupTree::Open() {
     hierarchy.accounting = (tree.protections_ & kCpuAccounting) == 0;
     if (hierarchy.memory || hierarchy.pids || hierarchy.cpu) {
       EnableV2Controllers(hierarchy.base.get());
-    } else if (!hierarchy.accounting) {
+    } else if (!hierarchy.accounting && (tree.protections_ & kFreezer) != 0) {
       continue;  // v1 gives everything already
     }
     tree.Adopt(std::move(hierarchy));
     break;
   }
+  // What v2 has frozen can be killed as it is; hence this one last.
+  if (v1_freezer && (tree.protections_ & kFreezer) == 0) tree.Adopt(std::move(*v1_freezer));
   return tree;
 }
 
 Result<CellCgroup> CgroupTree::Create(const std::string& name, const CgroupLimits& limits) {
   CellCgroup cell;
   for (const Hierarchy& hierarchy : hierarchies_) {
+    if (hierarchy.boxes_only && !limits.box) continue;
     const int parent = hierarchy.own.get();
     if (::mkdirat(parent, name.c_str(), 0755) != 0) return FailErrno("mkdir cgroup " + name);
     cell.places_.push_back({parent, name});
@@ -284,8 +338,9 @@ Result<CellCgroup> CgroupTree::Create(const std::string& name, const CgroupLimit
       const char* file = hierarchy.v2 ? "memory.max" : "memory.limit_in_bytes";
       if (!WriteAt(fd, file, bytes)) return FailErrno(std::string("write ") + file);
       if (hierarchy.v2) {
-        WriteAt(fd, "memory.swap.max", "0");   // absent without swap accounting
-        WriteAt(fd, "memory.oom.group", "1");  // half a program is no use to anybody
+        WriteAt(fd, "memory.swap.max", "0");  // absent without swap accounting
+        // Half a program is no use to anybody; but in a box there are many.
+        if (!limits.box) WriteAt(fd, "memory.oom.group", "1");
       } else {
         WriteAt(fd, "memory.memsw.limit_in_bytes", bytes);
       }
@@ -293,6 +348,21 @@ Result<CellCgroup> CgroupTree::Create(const std::string& name, const CgroupLimit
           OpenForReading(fd, hierarchy.v2 ? "memory.peak" : "memory.max_usage_in_bytes");
       cell.memory_events =
           OpenForReading(fd, hierarchy.v2 ? "memory.events" : "memory.oom_control");
+      if (limits.box) {
+        cell.memory_now =
+            OpenForReading(fd, hierarchy.v2 ? "memory.current" : "memory.usage_in_bytes");
+      }
+    }
+    if (hierarchy.cpu && limits.cpu_millis != 0) {
+      // Of periods of 100 ms; a millisecond of each is the least there is (sched-bwc.rst).
+      const std::string quota = std::to_string(std::max(limits.cpu_millis, 10U) * 100ULL);
+      const char* file = hierarchy.v2 ? "cpu.max" : "cpu.cfs_quota_us";
+      if (!WriteAt(fd, file, quota)) return FailErrno(std::string("write ") + file);
+    }
+    if (hierarchy.freezer && limits.box) {
+      cell.freezer_.Reset(
+          ::openat(fd, hierarchy.v2 ? "cgroup.freeze" : "freezer.state", O_RDWR | O_CLOEXEC));
+      if (hierarchy.v2) cell.freezer_events_ = OpenForReading(fd, "cgroup.events");
     }
     if (hierarchy.pids && !WriteAt(fd, "pids.max", std::to_string(limits.pids))) {
       return FailErrno("write pids.max");
@@ -304,7 +374,8 @@ Result<CellCgroup> CgroupTree::Create(const std::string& name, const CgroupLimit
     if (!procs) return FailErrno("open cgroup.procs");
     cell.procs.push_back(std::move(procs));
   }
-  for (UniqueFd* fd : {&cell.cpu_usage, &cell.memory_peak, &cell.memory_events}) {
+  for (UniqueFd* fd : {&cell.cpu_usage, &cell.memory_peak, &cell.memory_events, &cell.memory_now}) {
+    if (fd == &cell.memory_now && !limits.box) continue;
     if (!*fd) fd->Reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   }
   return cell;

@@ -22,6 +22,8 @@ void MakeRoomForCells();
 struct CgroupLimits {
   std::uint64_t memory_bytes = 0;  // with swap
   std::uint32_t pids = 0;
+  std::uint32_t cpu_millis = 0;  // of a core; 0: a fair share
+  bool box = false;  // to be frozen and thawed, and entered again and again: `procs` is kept
 };
 
 // One cell's cgroups. Remove() takes the directories away once nobody is inside.
@@ -38,6 +40,12 @@ class CellCgroup {
   UniqueFd cpu_usage;
   UniqueFd memory_peak;
   UniqueFd memory_events;
+  UniqueFd memory_now;  // of a box
+
+  // Of a box. Stopping takes a moment: Freeze() is called again until it says true. On an error
+  // errno is set; ENOTSUP where there is no freezer.
+  Result<bool> Freeze();
+  Result<void> Thaw();
 
   // True when nothing of it is left.
   bool Remove();
@@ -49,6 +57,8 @@ class CellCgroup {
     std::string name;
   };
   std::vector<Place> places_;
+  UniqueFd freezer_;         // freezer.state or cgroup.freeze
+  UniqueFd freezer_events_;  // v2: cgroup.events
 };
 
 class CgroupTree {
@@ -72,7 +82,9 @@ class CgroupTree {
     bool pids = false;
     bool cpu = false;
     bool accounting = false;
-    std::string name;  // of our directory below `base`
+    bool freezer = false;
+    bool boxes_only = false;  // nothing but the freezer: single runs are not in it
+    std::string name;         // of our directory below `base`
     UniqueFd base;
     UniqueFd own;
   };

@@ -28,6 +28,7 @@ std::string ForkserverConfig::Encode() const {
     out.Text(spec.name);
     WriteTexts(out, spec.command);
     WriteTexts(out, spec.env);
+    out.U32(spec.lazy ? 1 : 0);
   }
   out.U32(static_cast<std::uint32_t>(binds.size()));
   for (const BindSpec& bind : binds) {
@@ -43,11 +44,12 @@ std::optional<ForkserverConfig> ForkserverConfig::Decode(std::string_view bytes)
   config.uid_base = in.U32();
   config.uid_count = in.U32();
   config.privileged = in.U32() != 0;
-  for (std::uint32_t n = in.Count(12); n > 0; --n) {
+  for (std::uint32_t n = in.Count(16); n > 0; --n) {
     TemplateSpec spec;
     spec.name = in.Text();
     spec.command = ReadTexts(in);
     spec.env = ReadTexts(in);
+    spec.lazy = in.U32() != 0;
     config.templates.push_back(std::move(spec));
   }
   for (std::uint32_t n = in.Count(8); n > 0; --n) {

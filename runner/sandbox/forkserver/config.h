@@ -16,6 +16,7 @@ struct TemplateSpec {
   std::string name;  // for messages
   std::vector<std::string> command;
   std::vector<std::string> env;  // "NAME=value", the whole environment
+  bool lazy = false;             // not started before the first fork of it is asked for
 };
 
 // A read-only bind into the sandbox root.

@@ -54,6 +54,33 @@ Result<SocketPair> MakePipe() {
   return SocketPair{UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
+// What a fork and the driver talk through. A pipe's reading end is `ours`, its writing end
+// `theirs`.
+struct Streams {
+  SocketPair status;
+  SocketPair channel;
+  SocketPair in;
+  SocketPair out;
+  SocketPair err;
+};
+
+Result<Streams> MakeStreams(std::uint32_t uid) {
+  auto status = MakeSocketPair(SOCK_SEQPACKET);
+  auto channel = MakeSocketPair(SOCK_STREAM);
+  auto in = MakePipe();
+  auto out = MakePipe();
+  auto err = MakePipe();
+  if (!status || !channel || !in || !out || !err) {
+    return Fail(ErrorCode::kInternal, "descriptors ran out");
+  }
+  // Else a program could not open its own /dev/stdout.
+  for (const UniqueFd* pipe : {&in->ours, &out->theirs, &err->theirs}) {
+    if (uid != 0) (void)!::fchown(pipe->get(), uid, uid);
+  }
+  return Streams{std::move(*status), std::move(*channel), std::move(*in), std::move(*out),
+                 std::move(*err)};
+}
+
 // One warm runtime. A template that dies is started again after a pause that grows.
 struct Template {
   TemplateSpec spec;
@@ -62,7 +89,7 @@ struct Template {
   UniqueFd errors;   // what it writes to stderr: the reason if it does not come up
   std::string said;
   bool ready = false;
-  bool reported_ready = false;
+  bool wanted = true;  // false: a lazy one that nobody has asked for yet
   int failures = 0;
   std::chrono::steady_clock::time_point restart_at{};
 };
@@ -73,9 +100,12 @@ struct LiveCell {
   UniqueFd net_namespace;
   UniqueFd status;  // a copy of the far end of the driver's status socket
   std::uint32_t uid_index = 0;
-  std::size_t template_index = 0;
+  std::size_t template_index = 0;  // of a run
+  std::uint32_t pids = 0;
+  bool box = false;
+  bool frozen = false;
   bool killed = false;
-  bool orphaned = false;  // its template died: the program is our child
+  bool orphaned = false;  // a template died: programs in it are our children
 };
 
 // A cell's cgroup outlives it until the driver has read what is written there, which it says by
@@ -105,6 +135,7 @@ class Forkserver {
     for (const TemplateSpec& spec : config.templates) {
       templates_.emplace_back();
       templates_.back().spec = spec;
+      templates_.back().wanted = !spec.lazy;
     }
   }
 
@@ -113,7 +144,9 @@ class Forkserver {
     ready.kind = ControlKind::kReady;
     ready.flags = cgroups_.protections() | (config_.privileged ? kOwnUid : 0U);
     Tell(ready);
-    for (std::size_t i = 0; i < templates_.size(); ++i) StartTemplate(i);
+    for (std::size_t i = 0; i < templates_.size(); ++i) {
+      if (templates_[i].wanted) StartTemplate(i);
+    }
     std::thread reaper([this] { ReapLoop(); });
     BuildLoop();
     // The process is pid 1: its end is the end of every template and cell. Their cgroups are
@@ -228,10 +261,17 @@ class Forkserver {
     StatusMessage lost;
     lost.kind = StatusKind::kTemplateLost;
     for (auto& [id, cell] : cells_) {
+      // A box stands, and what the template has forked into it goes on. That nobody will hear of
+      // its end is told by its status socket, whose far end went with the template.
+      if (cell.box) {
+        cell.orphaned = true;
+        if (orphans_expected_ == Orphans::kNone) orphans_expected_ = Orphans::kSomeTime;
+        continue;
+      }
       if (cell.template_index != index) continue;
       (void)SendPacket(cell.status.get(), &lost, sizeof lost);
+      cell.orphaned = true;
       KillCell(&cell);
-      cell.orphaned = orphans_expected_ = true;
     }
     entry.restart_at = std::chrono::steady_clock::now() +
                        std::chrono::milliseconds(100) * (1 << std::min(entry.failures, 6));
@@ -272,115 +312,217 @@ class Forkserver {
   }
 
   void Build(const ForkRequest& request) {
+    switch (request.kind) {
+      case RequestKind::kRun:
+      case RequestKind::kBox:
+        return BuildCell(request);
+      case RequestKind::kJoin:
+        return Join(request);
+      case RequestKind::kFreeze:
+      case RequestKind::kThaw:
+        return FreezeOrThaw(request);
+    }
+    Refuse(request.request_id, EINVAL, "no such request");
+  }
+
+  // With mutex_ held. False when the template cannot be forked now, which has been answered.
+  bool IsReady(const ForkRequest& request) {
+    if (request.template_index >= templates_.size()) {
+      Refuse(request.request_id, EINVAL, "no such template");
+      return false;
+    }
+    Template& entry = templates_[request.template_index];
+    if (entry.ready) return true;
+    if (!entry.wanted) {
+      entry.wanted = true;
+      Wake();  // the reaper starts it
+    }
+    const bool may_come = (entry.spec.lazy || request.kind == RequestKind::kJoin) &&
+                          entry.failures < kMaxTemplateFailures;
+    Refuse(request.request_id, may_come ? EINPROGRESS : EAGAIN, "template not ready");
+    return false;
+  }
+
+  void BuildCell(const ForkRequest& request) {
     std::uint32_t uid_index = 0;
     {
       std::lock_guard lock(mutex_);
-      if (request.template_index >= templates_.size()) {
-        return Refuse(request.request_id, EINVAL, "no such template");
-      }
-      if (!templates_[request.template_index].ready) {
-        return Refuse(request.request_id, EAGAIN, "template not ready");
-      }
+      if (request.kind == RequestKind::kRun && !IsReady(request)) return;
       if (free_uids_.empty()) return Refuse(request.request_id, EAGAIN, "too many sandboxes");
       // First in, first out: the longer a uid rests, the less a late straggler could matter.
       uid_index = free_uids_.front();
       free_uids_.pop_front();
     }
-    auto failed = BuildWith(request, uid_index);
-    if (failed) return;
+    auto built = BuildWith(request, uid_index);
+    if (built) return;
     {
       std::lock_guard lock(mutex_);
       free_uids_.push_back(uid_index);
     }
-    Refuse(request.request_id, EIO, failed.error().message);
+    Refuse(request.request_id, EIO, built.error().message);
   }
 
   // On an error nothing is left; the uid is the caller's to give back.
   Result<void> BuildWith(const ForkRequest& request, std::uint32_t uid_index) {
-    const std::uint32_t uid = config_.privileged ? config_.uid_base + uid_index : 0;
-    auto cgroup = cgroups_.Create("c" + std::to_string(++cell_count_),
-                                  {.memory_bytes = request.memory_bytes, .pids = request.pids});
+    const bool box = request.kind == RequestKind::kBox;
+    auto cgroup =
+        cgroups_.Create("c" + std::to_string(++cell_count_), {.memory_bytes = request.memory_bytes,
+                                                              .pids = request.pids,
+                                                              .cpu_millis = request.cpu_millis,
+                                                              .box = box});
     if (!cgroup) return Fail(cgroup.error());
     UniqueFd net_namespace;
     {
       std::lock_guard lock(mutex_);
       net_namespace = net_namespaces_.Take();
     }
-    auto cell = MakeCell({.uid = uid,
+    auto cell = MakeCell({.uid = UidOf(uid_index),
                           .init_uid = config_.uid_base,
                           .disk_bytes = request.disk_bytes,
                           .privileged = config_.privileged,
+                          .terminals = box,
                           .net_namespace = net_namespace.get()});
     if (!cell) return Fail(cell.error());
     if (!net_namespace) net_namespace = OpenNetNamespace(cell->init_pid);
-    const auto abandon = [&](const std::string& why) {
-      ::syscall(SYS_pidfd_send_signal, cell->init_pidfd.get(), SIGKILL, nullptr, 0);
-      ::waitpid(cell->init_pid, nullptr, 0);
-      return Fail(ErrorCode::kInternal, why);
-    };
-    auto status = MakeSocketPair(SOCK_SEQPACKET);
-    auto channel = MakeSocketPair(SOCK_STREAM);
-    auto in = MakePipe();
-    auto out = MakePipe();
-    auto err = MakePipe();
-    if (!status || !channel || !in || !out || !err) return abandon("descriptors ran out");
-    // Else a program could not open its own /dev/stdout.
-    for (const UniqueFd* pipe : {&in->ours, &out->theirs, &err->theirs}) {
-      if (uid != 0) (void)!::fchown(pipe->get(), uid, uid);
-    }
-
-    TemplateFork fork;
-    fork.uid = uid;
-    fork.gid = uid;
-    fork.pids = request.pids;
-    fork.disk_bytes = request.disk_bytes;
-    fork.cgroup_count = static_cast<std::uint32_t>(cgroup->procs.size());
-    std::array<int, kTplFixedCount + kMaxCgroups> to_template{};
-    to_template[kTplInitPidfd] = cell->init_pidfd.get();
-    to_template[kTplStatus] = status->theirs.get();
-    to_template[kTplChannel] = channel->theirs.get();
-    to_template[kTplStdin] = in->ours.get();
-    to_template[kTplStdout] = out->theirs.get();
-    to_template[kTplStderr] = err->theirs.get();
-    std::size_t count = kTplFixedCount;
-    for (const UniqueFd& procs : cgroup->procs) to_template[count++] = procs.get();
-
-    std::array<int, kForkedFdCount> to_driver{};
-    to_driver[kFdStatus] = status->ours.get();
-    to_driver[kFdChannel] = channel->ours.get();
-    to_driver[kFdStdin] = in->theirs.get();
-    to_driver[kFdStdout] = out->ours.get();
-    to_driver[kFdStderr] = err->ours.get();
-    to_driver[kFdCpuUsage] = cgroup->cpu_usage.get();
-    to_driver[kFdMemoryPeak] = cgroup->memory_peak.get();
-    to_driver[kFdMemoryEvents] = cgroup->memory_events.get();
-
-    ControlMessage reply;
-    reply.kind = ControlKind::kForked;
-    reply.request_id = request.request_id;
-    {
-      std::lock_guard lock(mutex_);
-      Template& entry = templates_[request.template_index];
-      if (!entry.ready || !SendPacket(entry.control.get(), &fork, sizeof fork,
-                                      std::span(to_template.data(), count))) {
-        return abandon("template " + entry.spec.name + " is gone");
-      }
-      cgroup->procs.clear();
-      LiveCell live;
-      live.cell = std::move(*cell);
-      live.cgroup = std::move(*cgroup);
-      live.status = std::move(status->theirs);
-      live.net_namespace = std::move(net_namespace);
-      live.uid_index = uid_index;
-      live.template_index = request.template_index;
-      cells_.emplace(cell_count_, std::move(live));
-      // Told under the lock: once the reaper may close the descriptors they must be on their way.
-      Tell(reply, to_driver);
-      CellCgroup& kept = cells_.at(cell_count_).cgroup;
-      for (UniqueFd* fd : {&kept.cpu_usage, &kept.memory_peak, &kept.memory_events}) fd->Reset();
+    LiveCell live;
+    live.cell = std::move(*cell);
+    live.cgroup = std::move(*cgroup);
+    live.net_namespace = std::move(net_namespace);
+    live.uid_index = uid_index;
+    live.template_index = request.template_index;
+    live.pids = request.pids;
+    live.box = box;
+    auto settled = box ? OpenBox(request, &live) : ForkRun(request, &live);
+    if (!settled) {
+      ::syscall(SYS_pidfd_send_signal, live.cell.init_pidfd.get(), SIGKILL, nullptr, 0);
+      ::waitpid(live.cell.init_pid, nullptr, 0);
+      return settled;
     }
     Wake();
     return {};
+  }
+
+  // With `live` told of and among the cells on success.
+  Result<void> ForkRun(const ForkRequest& request, LiveCell* live) {
+    auto streams = MakeStreams(UidOf(live->uid_index));
+    if (!streams) return Fail(streams.error());
+    std::lock_guard lock(mutex_);
+    if (!SendFork(request.template_index, *live, request.disk_bytes, *streams)) {
+      return Fail(ErrorCode::kInternal, TemplateGone(request));
+    }
+    live->cgroup.procs.clear();
+    live->status = std::move(streams->status.theirs);
+    const std::array<int, kForkedFdCount> to_driver{
+        streams->status.ours.get(),     streams->channel.ours.get(),
+        streams->in.theirs.get(),       streams->out.ours.get(),
+        streams->err.ours.get(),        live->cgroup.cpu_usage.get(),
+        live->cgroup.memory_peak.get(), live->cgroup.memory_events.get()};
+    Settle(request, live, to_driver);
+    return {};
+  }
+
+  Result<void> OpenBox(const ForkRequest& request, LiveCell* live) {
+    auto lease = MakeSocketPair(SOCK_SEQPACKET);
+    if (!lease) return Fail(lease.error());
+    live->status = std::move(lease->theirs);
+    const CellCgroup& cgroup = live->cgroup;
+    const std::array<int, kBoxFdCount> to_driver{
+        lease->ours.get(), cgroup.cpu_usage.get(), cgroup.memory_peak.get(),
+        cgroup.memory_events.get(), cgroup.memory_now.get()};
+    std::lock_guard lock(mutex_);
+    Settle(request, live, to_driver);
+    return {};
+  }
+
+  // With mutex_ held: once the reaper may close the descriptors they must be on their way.
+  void Settle(const ForkRequest& request, LiveCell* live, std::span<const int> to_driver) {
+    ControlMessage reply;
+    reply.kind = ControlKind::kForked;
+    reply.request_id = request.request_id;
+    reply.box = cell_count_;
+    Tell(reply, to_driver);
+    for (UniqueFd* fd : {&live->cgroup.cpu_usage, &live->cgroup.memory_peak,
+                         &live->cgroup.memory_events, &live->cgroup.memory_now}) {
+      fd->Reset();
+    }
+    cells_.emplace(cell_count_, std::move(*live));
+  }
+
+  // With mutex_ held. False when there is no such template any more.
+  bool SendFork(std::size_t template_index, const LiveCell& live, std::uint64_t disk_bytes,
+                const Streams& streams) {
+    TemplateFork fork;
+    fork.uid = fork.gid = UidOf(live.uid_index);
+    fork.pids = live.pids;
+    fork.disk_bytes = disk_bytes;
+    fork.cgroup_count = static_cast<std::uint32_t>(live.cgroup.procs.size());
+    std::array<int, kTplFixedCount + kMaxCgroups> to_template{};
+    to_template[kTplInitPidfd] = live.cell.init_pidfd.get();
+    to_template[kTplStatus] = streams.status.theirs.get();
+    to_template[kTplChannel] = streams.channel.theirs.get();
+    to_template[kTplStdin] = streams.in.ours.get();
+    to_template[kTplStdout] = streams.out.theirs.get();
+    to_template[kTplStderr] = streams.err.theirs.get();
+    std::size_t count = kTplFixedCount;
+    for (const UniqueFd& procs : live.cgroup.procs) to_template[count++] = procs.get();
+    const Template& entry = templates_[template_index];
+    return entry.ready && SendPacket(entry.control.get(), &fork, sizeof fork,
+                                     std::span(to_template.data(), count));
+  }
+
+  std::string TemplateGone(const ForkRequest& request) const {
+    return "template " + templates_[request.template_index].spec.name + " is gone";
+  }
+
+  // With mutex_ held. nullptr when there is no such box, which has been answered.
+  LiveCell* FindBox(const ForkRequest& request) {
+    const auto found = cells_.find(request.box);
+    if (found != cells_.end() && found->second.box && !found->second.killed) return &found->second;
+    Refuse(request.request_id, ESRCH, "the box has ended");
+    return nullptr;
+  }
+
+  // Into what stands already: a few system calls, of which none waits.
+  void Join(const ForkRequest& request) {
+    std::lock_guard lock(mutex_);
+    LiveCell* live = FindBox(request);
+    if (live == nullptr || !IsReady(request)) return;
+    auto streams = MakeStreams(UidOf(live->uid_index));
+    if (!streams) return Refuse(request.request_id, EIO, streams.error().message);
+    if (!SendFork(request.template_index, *live, 0, *streams)) {
+      return Refuse(request.request_id, EIO, TemplateGone(request));
+    }
+    ControlMessage reply;
+    reply.kind = ControlKind::kForked;
+    reply.request_id = request.request_id;
+    const std::array<int, kJoinedFdCount> to_driver{
+        streams->status.ours.get(), streams->channel.ours.get(), streams->in.theirs.get(),
+        streams->out.ours.get(), streams->err.ours.get()};
+    Tell(reply, to_driver);
+  }
+
+  void FreezeOrThaw(const ForkRequest& request) {
+    std::lock_guard lock(mutex_);
+    LiveCell* live = FindBox(request);
+    if (live == nullptr) return;
+    if (request.kind == RequestKind::kThaw) {
+      auto thawed = live->cgroup.Thaw();
+      if (!thawed) return Refuse(request.request_id, errno, thawed.error().message);
+      live->frozen = false;
+    } else {
+      live->frozen = true;  // even if only half of it is
+      auto frozen = live->cgroup.Freeze();
+      if (!frozen) return Refuse(request.request_id, errno, frozen.error().message);
+      if (!*frozen) return Refuse(request.request_id, EINPROGRESS, "freezing");
+    }
+    ControlMessage reply;
+    reply.kind = ControlKind::kForked;
+    reply.request_id = request.request_id;
+    Tell(reply);
+  }
+
+  [[nodiscard]] std::uint32_t UidOf(std::uint32_t uid_index) const {
+    return config_.privileged ? config_.uid_base + uid_index : 0;
   }
 
   // ------------------------------------------------------------------ reaper
@@ -400,7 +542,7 @@ class Forkserver {
         for (Template& entry : templates_) {
           polled.push_back({entry.control.get(), POLLIN, 0});  // negative ones are skipped
           polled.push_back({entry.errors.get(), POLLIN, 0});
-          if (entry.pid < 0 && entry.failures < kMaxTemplateFailures) {
+          if (entry.wanted && entry.pid < 0 && entry.failures < kMaxTemplateFailures) {
             const auto left =
                 std::chrono::duration_cast<std::chrono::milliseconds>(entry.restart_at - now);
             timeout = static_cast<int>(
@@ -421,7 +563,10 @@ class Forkserver {
             polled.push_back(status);
           }
         }
-        if (removable || orphans_expected_) timeout = timeout < 0 ? 20 : std::min(timeout, 20);
+        const int look_again = removable || orphans_expected_ == Orphans::kAwaited ? 20
+                               : orphans_expected_ == Orphans::kSomeTime           ? 1000
+                                                                                   : -1;
+        if (look_again > 0) timeout = timeout < 0 ? look_again : std::min(timeout, look_again);
       }
       if (::poll(polled.data(), polled.size(), timeout) < 0 && errno != EINTR) return;
       if (polled[0].revents != 0) {
@@ -454,9 +599,12 @@ class Forkserver {
     KillCell(live);  // asked to, or the driver let go of it
   }
 
-  static void KillCell(LiveCell* live) {
+  void KillCell(LiveCell* live) {
     live->killed = true;
     ::syscall(SYS_pidfd_send_signal, live->cell.init_pidfd.get(), SIGKILL, nullptr, 0);
+    // A freezer of v1 lets nobody out to die.
+    if (live->frozen) (void)live->cgroup.Thaw();
+    if (live->orphaned) orphans_expected_ = Orphans::kAwaited;
   }
 
   // The init is dead, hence all of the cell is: its namespace waited for them.
@@ -464,6 +612,11 @@ class Forkserver {
     LiveCell live = std::move(found->second);
     cells_.erase(found);
     ::waitpid(live.cell.init_pid, nullptr, 0);
+    if (live.box) {
+      StatusMessage gone;
+      gone.kind = StatusKind::kExited;
+      (void)SendPacket(live.status.get(), &gone, sizeof gone);
+    }
     net_namespaces_.GiveBack(std::move(live.net_namespace));
     Remains remains{std::move(live.cgroup), std::move(live.status), live.uid_index};
     remains_.push_back(std::move(remains));
@@ -482,7 +635,7 @@ class Forkserver {
   // Programs whose template died are our children now, and their cells wait for their burial. The
   // first that has ended is looked at without taking it: inits and templates are buried elsewhere.
   void BuryOrphans() {
-    if (!orphans_expected_) return;
+    if (orphans_expected_ == Orphans::kNone) return;
     for (;;) {
       siginfo_t info{};
       if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) break;
@@ -494,8 +647,12 @@ class Forkserver {
       if (ours) break;  // its turn comes with the next poll, and ours after it
       ::waitpid(info.si_pid, nullptr, 0);
     }
-    orphans_expected_ = std::any_of(cells_.begin(), cells_.end(),
-                                    [](const auto& cell) { return cell.second.orphaned; });
+    orphans_expected_ = Orphans::kNone;
+    for (const auto& [id, live] : cells_) {
+      if (!live.orphaned) continue;
+      orphans_expected_ =
+          std::max(orphans_expected_, live.killed ? Orphans::kAwaited : Orphans::kSomeTime);
+    }
   }
 
   void HearTemplate(std::size_t index) {
@@ -519,7 +676,8 @@ class Forkserver {
     const auto now = std::chrono::steady_clock::now();
     for (std::size_t i = 0; i < templates_.size(); ++i) {
       Template& entry = templates_[i];
-      if (entry.pid > 0 || entry.failures >= kMaxTemplateFailures || entry.restart_at > now)
+      if (!entry.wanted || entry.pid > 0 || entry.failures >= kMaxTemplateFailures ||
+          entry.restart_at > now)
         continue;
       mutex_.unlock();  // StartTemplate takes it; nothing above depends on what changes meanwhile
       StartTemplate(i);
@@ -548,7 +706,10 @@ class Forkserver {
   std::vector<Remains> remains_;
   NetNamespaces net_namespaces_;
   std::deque<std::uint32_t> free_uids_;
-  bool orphans_expected_ = false;
+  // Programs whose template is dead: none; some in boxes, which end whenever they do; some in cells
+  // that were killed and are waited for.
+  enum class Orphans { kNone, kSomeTime, kAwaited };
+  Orphans orphans_expected_ = Orphans::kNone;
 };
 
 }  // namespace

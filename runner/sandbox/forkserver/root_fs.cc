@@ -55,14 +55,16 @@ Result<void> BindReadOnly(const std::string& source, const std::string& target) 
 Result<void> MakeDevices(const std::string& root, bool privileged) {
   struct Device {
     const char* name;
+    unsigned major;
     unsigned minor;
   };
-  constexpr unsigned kMemMajor = 1;  // devices.txt of the kernel: 1 is the memory devices
-  for (const Device& device : {Device{"null", 3}, Device{"zero", 5}, Device{"full", 7},
-                               Device{"random", 8}, Device{"urandom", 9}}) {
+  // devices.txt of the kernel: 1 is the memory devices, and 5, 0 the terminal of whoever asks.
+  for (const Device& device :
+       {Device{"null", 1, 3}, Device{"zero", 1, 5}, Device{"full", 1, 7}, Device{"random", 1, 8},
+        Device{"urandom", 1, 9}, Device{"tty", 5, 0}}) {
     const std::string path = root + "/dev/" + device.name;
     if (privileged) {
-      if (::mknod(path.c_str(), S_IFCHR | 0666, makedev(kMemMajor, device.minor)) != 0 ||
+      if (::mknod(path.c_str(), S_IFCHR | 0666, makedev(device.major, device.minor)) != 0 ||
           ::chmod(path.c_str(), 0666) != 0) {
         return FailErrno("mknod " + path);
       }
@@ -78,10 +80,12 @@ Result<void> MakeDevices(const std::string& root, bool privileged) {
   constexpr std::pair<const char*, const char*> kLinks[] = {{"/proc/self/fd", "fd"},
                                                             {"/proc/self/fd/0", "stdin"},
                                                             {"/proc/self/fd/1", "stdout"},
-                                                            {"/proc/self/fd/2", "stderr"}};
+                                                            {"/proc/self/fd/2", "stderr"},
+                                                            {"pts/ptmx", "ptmx"}};
   for (const auto& [target, name] : kLinks) {
     if (::symlink(target, (root + "/dev/" + name).c_str()) != 0) return FailErrno("symlink /dev");
   }
+  if (auto made = MakeDirectories(root + "/dev/pts"); !made) return made;
   return MakeDirectories(root + "/dev/shm");
 }
 

@@ -1,6 +1,7 @@
 // The file tree that programs see, built once: a small read-only tmpfs with /usr and the language
 // runtimes bound read-only, a synthetic /etc and /dev, and empty mount points for what each cell
-// brings itself (/proc, /box, /tmp, /dev/shm). No /sys, no /var, no /home, no /root.
+// brings itself (/proc, /box, /tmp, /dev/shm, and /dev/pts of a box). No /sys, no /var, no /home,
+// no /root.
 #pragma once
 
 #include "base/result.h"

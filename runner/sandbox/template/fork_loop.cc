@@ -135,7 +135,9 @@ int ServeForks(const ForkHooks& hooks) {
         Report(kChildChannelFd + 1, failure);  // far we came; one of the two is the socket
         std::_Exit(70);
       }
-      Report(kChildChannelFd + 1, StatusMessage{});  // ready
+      StatusMessage isolated;
+      isolated.pid = ::getpid();
+      Report(kChildChannelFd + 1, isolated);
       ::close(kChildChannelFd + 1);
       return kChildChannelFd;
     }
@@ -208,7 +210,14 @@ ChildJob ReceiveJob(int channel) {
   std::vector<JobFile> files;
   if (!DecodeJob(body, &job, &files)) std::_Exit(70);
   for (const JobFile& file : files) WriteFile(file.path, file.content, file.executable);
-  if (!job.file_name.empty()) WriteFile(job.file_name, job.code, false);
+  if (!job.file_name.empty() && job.entry != ChildJob::Entry::kSession) {
+    WriteFile(job.file_name, job.code, false);
+  }
+  if (!job.cwd.empty() && ::chdir(job.cwd.c_str()) != 0) {
+    std::fprintf(stderr, "%s: %s\n", job.cwd.c_str(), std::strerror(errno));
+    std::fflush(stderr);
+    std::_Exit(126);
+  }
   if (job.entry == ChildJob::Entry::kScript) ::close(channel);
   return job;
 }

@@ -39,8 +39,15 @@ int ServeForks(const ForkHooks& hooks);
 
 // The job as the child sees it.
 struct ChildJob {
-  // The first three are those of schema::EntryKind.
-  enum class Entry : std::uint32_t { kScript = 0, kFunction = 1, kCell = 2, kCompile = 3 };
+  // The first three are those of schema::EntryKind. kSession is a process that keeps its channel
+  // and talks over it for as long as it lives; its code is not written to a file.
+  enum class Entry : std::uint32_t {
+    kScript = 0,
+    kFunction = 1,
+    kCell = 2,
+    kCompile = 3,
+    kSession = 4,
+  };
   Entry entry = Entry::kScript;
   std::string file_name;  // the entry file, written in the working directory: "main.py"
   std::string code;
@@ -48,11 +55,13 @@ struct ChildJob {
   std::vector<std::string> command;  // exec template only: the whole argv; empty elsewhere
   std::vector<std::pair<std::string, std::string>> env;  // the whole environment
   std::vector<std::string> artefacts;  // of a compile: what is to be sent back when it succeeded
+  std::string cwd;                     // where it is to be, absolute; "" for the work directory
 };
 
 // Waits for the job on `channel` and writes its code and files into the working directory, which
-// is the current one. Closes the channel for script entries, whose result is their exit. Exits the
-// process if the peer goes away first: a pooled fork that nobody wanted.
+// is the current one; then enters `cwd`. Closes the channel for script entries, whose result is
+// their exit. Exits the process if the peer goes away first, a pooled fork that nobody wanted, and
+// with 126 and a line on stderr if there is no entering `cwd`.
 ChildJob ReceiveJob(int channel);
 
 // In the child of a function or compile: says `answer`, an AnswerKind (job_wire.h) and what

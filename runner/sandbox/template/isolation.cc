@@ -95,9 +95,9 @@ IsolationFailure EnterCell(const TemplateFork& request, const int* fds, std::siz
   // Not RLIMIT_AS: runtimes reserve address space by the gigabyte. Not RLIMIT_FSIZE: it kills where
   // the private disk's own size gives an error that programs understand. A core limit of 1, not 0:
   // the host's core handler, if core_pattern names one, would be started for 0 (core(5)).
-  if (!Limit(RLIMIT_NPROC, request.pids) || !Limit(RLIMIT_NOFILE, 1024) || !Limit(RLIMIT_CORE, 1) ||
-      !Limit(RLIMIT_MEMLOCK, 1U << 20) || !Limit(RLIMIT_MSGQUEUE, 0) ||
-      !Limit(RLIMIT_SIGPENDING, 1024) || !Limit(RLIMIT_RTPRIO, 0) || !Limit(RLIMIT_NICE, 0)) {
+  if (!Limit(RLIMIT_NOFILE, 1024) || !Limit(RLIMIT_CORE, 1) || !Limit(RLIMIT_MEMLOCK, 1U << 20) ||
+      !Limit(RLIMIT_MSGQUEUE, 0) || !Limit(RLIMIT_SIGPENDING, 1024) || !Limit(RLIMIT_RTPRIO, 0) ||
+      !Limit(RLIMIT_NICE, 0)) {
     return failed(Stage::kRlimits);
   }
 
@@ -108,6 +108,9 @@ IsolationFailure EnterCell(const TemplateFork& request, const int* fds, std::siz
       return failed(Stage::kCredentials);
     }
   }
+  // Not before: a uid that has as many processes already, in a box, would then be refused its next
+  // execve(2), and there would be no way in to end them.
+  if (!Limit(RLIMIT_NPROC, request.pids)) return failed(Stage::kRlimits);
   if (!SetCapabilities(0) || ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     return failed(Stage::kCredentials);
   }

@@ -54,6 +54,7 @@ std::string EncodeJob(const ChildJob& job, const std::vector<JobFile>& files) {
   }
   body.U32(static_cast<std::uint32_t>(job.artefacts.size()));
   for (const auto& path : job.artefacts) body.Text(path);
+  body.Text(job.cwd);
   WriteFiles(body, files);
   std::string frame = body.Take();
   size = frame.size() - sizeof size;
@@ -64,7 +65,7 @@ std::string EncodeJob(const ChildJob& job, const std::vector<JobFile>& files) {
 bool DecodeJob(std::string_view body, ChildJob* job, std::vector<JobFile>* files) {
   WireReader in(body);
   const std::uint32_t entry = in.U32();
-  if (entry > static_cast<std::uint32_t>(ChildJob::Entry::kCompile)) return false;
+  if (entry > static_cast<std::uint32_t>(ChildJob::Entry::kSession)) return false;
   job->entry = static_cast<ChildJob::Entry>(entry);
   job->file_name = in.Text();
   job->code = in.Text();
@@ -75,6 +76,7 @@ bool DecodeJob(std::string_view body, ChildJob* job, std::vector<JobFile>* files
     job->env.emplace_back(std::move(name), std::string(in.Text()));
   }
   for (std::uint32_t n = in.Count(4); n > 0; --n) job->artefacts.emplace_back(in.Text());
+  job->cwd = in.Text();
   // However many: what the frame holds, it holds.
   return ReadFiles(in, std::numeric_limits<std::size_t>::max(), files) && in.AtEnd();
 }
