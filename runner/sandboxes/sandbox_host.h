@@ -8,6 +8,8 @@
 // Thread-safe; calls block.
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -34,7 +36,9 @@ struct SandboxSpec {
   execd::Environment env;
   std::vector<std::string> entrypoint;  // run in the background once it stands; may be empty
   sandbox::BoxLimits limits;
-  std::optional<std::chrono::seconds> timeout;  // none: it never expires
+  std::optional<std::chrono::seconds> timeout = {};  // none: it never expires
+  // Every Find() makes it last so long from then on, if that is longer. None: it does not.
+  std::optional<std::chrono::seconds> renew_on_access = {};
 };
 
 class SandboxHost {
@@ -45,6 +49,8 @@ class SandboxHost {
     std::size_t max_sandboxes = 128;
     std::uint64_t max_memory_bytes = 0;  // of all limits together; 0: not bounded
     execd::Contexts::Options contexts;   // env is each sandbox's
+    // Sandboxes of other runners fail when these have not been seen for so long. 0: nobody's do.
+    std::chrono::milliseconds runner_lost_after{0};
   };
   using OpenBox = std::function<Result<std::unique_ptr<sandbox::Box>>(const sandbox::BoxLimits&)>;
 
@@ -73,6 +79,14 @@ class SandboxHost {
   Result<std::shared_ptr<execd::Daemon>> Find(std::string_view id, std::string_view token);
 
   [[nodiscard]] std::size_t size() const;
+  // How many more there is room for, as far as numbers and limits of memory say.
+  struct Room {
+    std::size_t sandboxes = 0;
+    std::optional<std::uint64_t> memory_bytes;  // none: not bounded
+  };
+  [[nodiscard]] Room room() const;
+  // What one uses now. kNotFound.
+  Result<sandbox::BoxUsage> Usage(const std::string& id) const;
 
  private:
   class Impl;

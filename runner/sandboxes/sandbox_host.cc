@@ -1,0 +1,532 @@
+#include "runner/sandboxes/sandbox_host.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "runner/sandboxes/sandbox_token.h"
+
+namespace forkbox::sandboxes {
+namespace {
+
+using std::chrono::milliseconds;
+using store::SandboxRecord;
+using store::SandboxState;
+
+// How often what does not announce itself is looked for.
+constexpr milliseconds kTick{1'000};
+// Boxes that end at once, when many do.
+constexpr std::size_t kEnders = 4;
+
+// Nobody reads what the entrypoint says at its start; its output is kept as any command's is.
+class Unheard final : public execd::EventSink {
+ public:
+  bool Put(const execd::Event&) override { return true; }
+};
+
+// Clients that want a place to work in say so by an entrypoint that does nothing for ever. A box
+// stands without one.
+bool IsIdle(const std::vector<std::string>& entrypoint) {
+  static const std::vector<std::string> kIdle{"tail", "-f", "/dev/null"};
+  return entrypoint.empty() || entrypoint == kIdle;
+}
+
+// For `bash -c`, which looks it up in PATH.
+std::string CommandLine(const std::vector<std::string>& argv) {
+  std::string line = "exec";
+  for (const std::string& word : argv) {
+    line += " '";
+    for (const char c : word) line += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    line += '\'';
+  }
+  return line;
+}
+
+tl::unexpected<Error> NoSuchSandbox() { return Fail(ErrorCode::kNotFound, "no such sandbox"); }
+
+}  // namespace
+
+class SandboxHost::Impl {
+ public:
+  Impl(Options options, OpenBox open_box, store::SandboxStore& store, const Clock& clock, Log log)
+      : options_(std::move(options)),
+        open_box_(std::move(open_box)),
+        store_(store),
+        clock_(clock),
+        log_(std::move(log)),
+        ask_for_lost_at_(clock_.Now() + options_.runner_lost_after) {}
+
+  ~Impl() { Close("server_stopped"); }
+
+  Result<void> Start() {
+    const auto failed =
+        store_.FailOfRunner(options_.runner_id, "runner_restarted", clock_.UnixMillis());
+    if (!failed) return Fail(failed.error());
+    if (*failed != 0) log_.Warn("sandbox.lost_by_restart", {{"sandboxes", *failed}});
+    sweeper_ = std::jthread([this](const std::stop_token& stop) { Sweep(stop); });
+    return {};
+  }
+
+  void Close(const std::string& reason) {
+    std::vector<std::shared_ptr<Entry>> all;
+    {
+      const std::lock_guard lock(mutex_);
+      closed_ = true;
+      for (const auto& [id, entry] : entries_) all.push_back(entry);
+    }
+    sweeper_.request_stop();
+    if (sweeper_.joinable()) sweeper_.join();
+    EndAll(all, SandboxState::kTerminated, reason, "the server that had this sandbox was stopped");
+    WriteWhatWaits();
+  }
+
+  Result<SandboxRecord> Create(SandboxSpec spec) {
+    if (auto reserved = Reserve(spec.limits.memory_bytes); !reserved) return Fail(reserved.error());
+    auto entry = std::make_shared<Entry>();
+    entry->id = spec.id;
+    entry->token = NewToken();
+    entry->memory_bytes = spec.limits.memory_bytes;
+    entry->renew_on_access = spec.renew_on_access;
+    Result<SandboxRecord> made = Open(*entry, spec);
+    if (!made) {
+      entry->daemon.reset();
+      Release(entry->memory_bytes);
+      return made;
+    }
+    const std::shared_ptr<execd::Daemon> daemon = entry->daemon;  // others may end it from here on
+    bool late = false;
+    {
+      const std::lock_guard lock(mutex_);
+      entries_.emplace(entry->id, entry);
+      late = closed_;
+      changed_ = true;
+    }
+    wake_.notify_all();
+    if (late) {
+      End(entry, SandboxState::kTerminated, "server_stopped", "the server was stopped");
+      return Fail(ErrorCode::kUnavailable, "the server is stopping");
+    }
+    if (!IsIdle(spec.entrypoint)) {
+      execd::CommandRequest request;
+      request.command = CommandLine(spec.entrypoint);
+      request.env = daemon->env();
+      Unheard unheard;
+      if (auto begun = daemon->commands().RunInBackground(request, unheard); !begun) {
+        End(entry, SandboxState::kFailed, "entrypoint_failed", "the entrypoint did not start");
+        return Fail(ErrorCode::kUnavailable, "entrypoint: " + begun.error().message);
+      }
+    }
+    log_.Info("sandbox.created", {{"sandbox_id", entry->id}, {"sandboxes", size()}});
+    return made;
+  }
+
+  Result<void> Delete(const std::string& id) {
+    const std::shared_ptr<Entry> entry = Get(id);
+    if (entry == nullptr) return NoSuchSandbox();
+    if (!End(entry, SandboxState::kTerminated, "deleted", "deleted by its owner")) {
+      return NoSuchSandbox();
+    }
+    return {};
+  }
+
+  Result<void> Pause(const std::string& id) {
+    return Turn(id, true, [](sandbox::Box& box) { return box.Freeze(); });
+  }
+  Result<void> Resume(const std::string& id) {
+    return Turn(id, false, [](sandbox::Box& box) { return box.Thaw(); });
+  }
+
+  Result<void> Renew(const std::string& id, std::int64_t expires_unix_ms) {
+    const std::shared_ptr<Entry> entry = Get(id);
+    if (entry == nullptr) return NoSuchSandbox();
+    const std::lock_guard turn(entry->turn);
+    {
+      const std::lock_guard lock(mutex_);
+      if (entry->ended) return NoSuchSandbox();
+      if (!entry->expires_unix_ms) {
+        return Fail(ErrorCode::kConflict, "the sandbox never expires");
+      }
+    }
+    if (expires_unix_ms <= clock_.UnixMillis()) {
+      return Fail(ErrorCode::kInvalidArgument, "expiresAt: must be in the future");
+    }
+    const Result<bool> written = store_.SetExpiry(id, expires_unix_ms);
+    if (!written) return Fail(written.error());
+    {
+      const std::lock_guard lock(mutex_);
+      entry->expires_unix_ms = expires_unix_ms;
+      entry->expiry_to_write = false;
+      changed_ = true;
+    }
+    wake_.notify_all();
+    if (!*written) {
+      EndInTurn(entry);  // somebody held us for dead
+      return NoSuchSandbox();
+    }
+    return {};
+  }
+
+  Result<std::shared_ptr<execd::Daemon>> Find(std::string_view id, std::string_view token) {
+    const std::lock_guard lock(mutex_);
+    const auto found = entries_.find(id);
+    if (found == entries_.end() || found->second->ended) return NoSuchSandbox();
+    Entry& entry = *found->second;
+    if (!SameToken(entry.token, token)) {
+      return Fail(ErrorCode::kUnauthenticated, "not the token of this sandbox");
+    }
+    if (entry.paused) return Fail(ErrorCode::kConflict, "the sandbox is paused");
+    if (entry.renew_on_access && entry.expires_unix_ms) {
+      const std::int64_t until = clock_.UnixMillis() + milliseconds(*entry.renew_on_access).count();
+      if (until > *entry.expires_unix_ms) {
+        entry.expires_unix_ms = until;
+        entry.expiry_to_write = true;  // by the sweeper: this must not wait for a store
+      }
+    }
+    return entry.daemon;
+  }
+
+  Result<sandbox::BoxUsage> Usage(const std::string& id) const {
+    std::shared_ptr<execd::Daemon> daemon;
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = entries_.find(id);
+      if (found == entries_.end() || found->second->ended) return NoSuchSandbox();
+      daemon = found->second->daemon;
+    }
+    return daemon->box().Usage();
+  }
+
+  [[nodiscard]] std::size_t size() const {
+    const std::lock_guard lock(mutex_);
+    return entries_.size();
+  }
+
+  [[nodiscard]] Room room() const {
+    const std::lock_guard lock(mutex_);
+    Room room;
+    room.sandboxes = reserved_ < options_.max_sandboxes ? options_.max_sandboxes - reserved_ : 0;
+    if (options_.max_memory_bytes != 0) {
+      room.memory_bytes = options_.max_memory_bytes - std::min(memory_, options_.max_memory_bytes);
+    }
+    return room;
+  }
+
+ private:
+  struct Entry {
+    std::string id;
+    std::string token;
+    std::uint64_t memory_bytes = 0;
+    std::optional<std::chrono::seconds> renew_on_access;
+    std::mutex turn;  // what changes its state takes its turn; before the host's mutex
+    // Guarded by the host's mutex:
+    std::shared_ptr<execd::Daemon> daemon;  // shared with those who use it at the moment
+    std::optional<std::int64_t> expires_unix_ms;
+    bool expiry_to_write = false;
+    bool paused = false;
+    bool ended = false;
+  };
+  // An end that the store could not be told.
+  struct Unwritten {
+    std::string id;
+    SandboxState state;
+    std::string reason;
+    std::string message;
+    std::int64_t unix_ms;
+  };
+
+  std::shared_ptr<Entry> Get(const std::string& id) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = entries_.find(id);
+    return found == entries_.end() ? nullptr : found->second;
+  }
+
+  Result<void> Reserve(std::uint64_t memory_bytes) {
+    const std::lock_guard lock(mutex_);
+    if (closed_) return Fail(ErrorCode::kUnavailable, "the server is stopping");
+    if (reserved_ >= options_.max_sandboxes) {
+      return Fail(ErrorCode::kQueueFull, "there are " + std::to_string(reserved_) +
+                                             " sandboxes here already, which is the most");
+    }
+    if (options_.max_memory_bytes != 0 &&
+        memory_bytes > options_.max_memory_bytes - std::min(memory_, options_.max_memory_bytes)) {
+      return Fail(ErrorCode::kQueueFull,
+                  "the memory of the sandboxes here leaves no room for one more of that size");
+    }
+    ++reserved_;
+    memory_ += memory_bytes;
+    return {};
+  }
+
+  void Release(std::uint64_t memory_bytes) {
+    const std::lock_guard lock(mutex_);
+    --reserved_;
+    memory_ -= memory_bytes;
+  }
+
+  Result<SandboxRecord> Open(Entry& entry, const SandboxSpec& spec) {
+    auto box = open_box_(spec.limits);
+    if (!box) {
+      return Fail(box.error().code == ErrorCode::kQueueFull ? ErrorCode::kQueueFull
+                                                            : ErrorCode::kUnavailable,
+                  box.error().message);
+    }
+    execd::Daemon::Options daemon;
+    daemon.env = spec.env;
+    daemon.contexts = options_.contexts;
+    daemon.contexts.env = spec.env;
+    const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+    daemon.cpu_cores = spec.limits.cpu_millis == 0
+                           ? cores
+                           : std::min<double>(cores, spec.limits.cpu_millis / 1000.0);
+    entry.daemon = std::make_shared<execd::Daemon>(std::move(daemon), std::move(*box), clock_,
+                                                   log_.With({{"sandbox_id", spec.id}}));
+    SandboxRecord record;
+    record.id = spec.id;
+    record.owner = spec.owner;
+    record.runner_id = options_.runner_id;
+    record.address = options_.address;
+    record.token = entry.token;
+    record.state = SandboxState::kRunning;
+    record.request = spec.request;
+    record.metadata = spec.metadata;
+    record.created_unix_ms = clock_.UnixMillis();
+    record.changed_unix_ms = record.created_unix_ms;
+    if (spec.timeout) {
+      record.expires_unix_ms = record.created_unix_ms + milliseconds(*spec.timeout).count();
+    }
+    entry.expires_unix_ms = record.expires_unix_ms;
+    if (auto inserted = store_.Insert(record); !inserted) return Fail(inserted.error());
+    return record;
+  }
+
+  // To be paused or to be running. `change` does it.
+  Result<void> Turn(const std::string& id, bool pause,
+                    const std::function<Result<void>(sandbox::Box&)>& change) {
+    const std::shared_ptr<Entry> entry = Get(id);
+    if (entry == nullptr) return NoSuchSandbox();
+    const std::lock_guard turn(entry->turn);
+    std::shared_ptr<execd::Daemon> daemon;
+    {
+      const std::lock_guard lock(mutex_);
+      if (entry->ended) return NoSuchSandbox();
+      if (entry->paused == pause) {
+        return Fail(ErrorCode::kConflict,
+                    pause ? "the sandbox is not running" : "the sandbox is not paused");
+      }
+      daemon = entry->daemon;
+      entry->paused = true;  // either way nobody comes in until it is done
+    }
+    const auto set_paused = [&](bool paused) {
+      const std::lock_guard lock(mutex_);
+      entry->paused = paused;
+    };
+    if (auto changed = change(daemon->box()); !changed) {
+      set_paused(!pause);
+      return changed;
+    }
+    const Result<bool> written = store_.SetState(
+        id, pause ? SandboxState::kPaused : SandboxState::kRunning, "", "", clock_.UnixMillis());
+    if (!written) {
+      // What the row says is what it is.
+      const Result<void> undone = pause ? daemon->box().Thaw() : daemon->box().Freeze();
+      set_paused(undone ? !pause : pause);
+      return Fail(written.error());
+    }
+    set_paused(pause);
+    if (!*written) {
+      EndInTurn(entry);
+      return NoSuchSandbox();
+    }
+    return {};
+  }
+
+  bool End(const std::shared_ptr<Entry>& entry, SandboxState state, const std::string& reason,
+           const std::string& message, bool only_if_expired = false) {
+    const std::lock_guard turn(entry->turn);
+    if (only_if_expired) {
+      const std::lock_guard lock(mutex_);
+      if (!entry->expires_unix_ms || *entry->expires_unix_ms > clock_.UnixMillis()) return false;
+    }
+    return EndInTurn(entry, Unwritten{entry->id, state, reason, message, clock_.UnixMillis()});
+  }
+
+  // With the entry's turn. Null: its row says what happened to it.
+  bool EndInTurn(const std::shared_ptr<Entry>& entry, std::optional<Unwritten> end = std::nullopt) {
+    std::shared_ptr<execd::Daemon> daemon;
+    {
+      const std::lock_guard lock(mutex_);
+      if (entry->ended) return false;
+      entry->ended = true;
+      daemon = std::move(entry->daemon);
+    }
+    daemon->box().End();
+    if (end && !Write(*end)) {
+      const std::lock_guard lock(mutex_);
+      unwritten_.push_back(*end);
+    }
+    log_.Info("sandbox.ended", {{"sandbox_id", entry->id},
+                                {"reason", end ? end->reason : std::string("ended_by_others")}});
+    daemon.reset();
+    {
+      const std::lock_guard lock(mutex_);
+      entries_.erase(entry->id);
+    }
+    Release(entry->memory_bytes);
+    return true;
+  }
+
+  bool Write(const Unwritten& end) {
+    return store_.SetState(end.id, end.state, end.reason, end.message, end.unix_ms).has_value();
+  }
+
+  void WriteWhatWaits() {
+    std::deque<Unwritten> waiting;
+    {
+      const std::lock_guard lock(mutex_);
+      waiting.swap(unwritten_);
+    }
+    while (!waiting.empty() && Write(waiting.front())) waiting.pop_front();
+    const std::lock_guard lock(mutex_);
+    unwritten_.insert(unwritten_.end(), waiting.begin(), waiting.end());
+  }
+
+  void EndAll(const std::vector<std::shared_ptr<Entry>>& entries, SandboxState state,
+              const std::string& reason, const std::string& message, bool only_if_expired = false) {
+    std::atomic<std::size_t> next{0};
+    const auto work = [&] {
+      for (std::size_t i; (i = next++) < entries.size();) {
+        End(entries[i], state, reason, message, only_if_expired);
+      }
+    };
+    std::vector<std::jthread> others;
+    for (std::size_t i = 1; i < std::min(kEnders, entries.size()); ++i) others.emplace_back(work);
+    work();
+  }
+
+  void Sweep(const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      std::vector<std::shared_ptr<Entry>> expired;
+      std::vector<std::shared_ptr<Entry>> all;
+      {
+        std::unique_lock lock(mutex_);
+        wake_.wait_for(lock, stop, UntilNext(), [this] { return changed_; });
+        changed_ = false;
+        const std::int64_t now = clock_.UnixMillis();
+        for (const auto& [id, entry] : entries_) {
+          const bool over = entry->expires_unix_ms && *entry->expires_unix_ms <= now;
+          (over ? expired : all).push_back(entry);
+        }
+      }
+      if (stop.stop_requested()) return;
+      EndAll(expired, SandboxState::kTerminated, "expired", "its time was over", true);
+      if (clock_.Now() < look_at_) continue;
+      look_at_ = clock_.Now() + kTick;
+      Look(all);
+    }
+  }
+
+  // mutex_ held.
+  [[nodiscard]] milliseconds UntilNext() const {
+    milliseconds wait = kTick;
+    const std::int64_t now = clock_.UnixMillis();
+    for (const auto& [id, entry] : entries_) {
+      if (entry->expires_unix_ms)
+        wait = std::min(wait, milliseconds(*entry->expires_unix_ms - now));
+    }
+    return std::max(wait, milliseconds(1));
+  }
+
+  // What happens without anybody telling us.
+  void Look(const std::vector<std::shared_ptr<Entry>>& entries) {
+    WriteWhatWaits();
+    for (const auto& entry : entries) {
+      std::shared_ptr<execd::Daemon> daemon;
+      std::optional<std::int64_t> expiry;
+      {
+        const std::lock_guard lock(mutex_);
+        daemon = entry->daemon;
+        if (std::exchange(entry->expiry_to_write, false)) expiry = entry->expires_unix_ms;
+      }
+      if (daemon == nullptr) continue;
+      if (!daemon->box().Alive()) {
+        daemon.reset();
+        End(entry, SandboxState::kFailed, "sandbox_died", "the sandbox ended by itself");
+      } else if (expiry && !store_.SetExpiry(entry->id, *expiry)) {
+        const std::lock_guard lock(mutex_);
+        entry->expiry_to_write = true;
+      }
+    }
+    if (options_.runner_lost_after.count() != 0) LookForLost(entries);
+  }
+
+  void LookForLost(const std::vector<std::shared_ptr<Entry>>& entries) {
+    // One row at a time: has somebody held us for dead?
+    if (!entries.empty()) {
+      const auto& entry = entries[looked_at_++ % entries.size()];
+      const auto row = store_.Get(entry->id);
+      if (row && (!*row || store::IsFinal((*row)->state))) {
+        const std::lock_guard turn(entry->turn);
+        EndInTurn(entry);
+      }
+    }
+    // While a store is away nobody is seen; afterwards everybody gets the time to show up.
+    if (clock_.Now() < ask_for_lost_at_) return;
+    const std::int64_t now = clock_.UnixMillis();
+    const auto failed = store_.FailOfLostRunners(now - options_.runner_lost_after.count(), now);
+    ask_for_lost_at_ = clock_.Now() + (failed ? 2 * kTick : options_.runner_lost_after);
+    if (failed && *failed != 0) log_.Warn("sandbox.runner_lost", {{"sandboxes", *failed}});
+  }
+
+  const Options options_;
+  const OpenBox open_box_;
+  store::SandboxStore& store_;
+  const Clock& clock_;
+  const Log log_;
+
+  mutable std::mutex mutex_;  // guards all down to `closed_`
+  std::map<std::string, std::shared_ptr<Entry>, std::less<>> entries_;  // shared with turns at work
+  std::size_t reserved_ = 0;  // places; of those that are being opened too
+  std::uint64_t memory_ = 0;  // of their limits
+  std::deque<Unwritten> unwritten_;
+  bool changed_ = false;  // an expiry did
+  bool closed_ = false;
+  std::condition_variable_any wake_;
+
+  SteadyTime look_at_;          // the sweeper's
+  SteadyTime ask_for_lost_at_;  // the sweeper's
+  std::size_t looked_at_ = 0;   // the sweeper's
+  std::jthread sweeper_;        // last: it uses all of the above
+};
+
+SandboxHost::SandboxHost(Options options, OpenBox open_box, store::SandboxStore& store,
+                         const Clock& clock, Log log)
+    : impl_(std::make_unique<Impl>(std::move(options), std::move(open_box), store, clock,
+                                   std::move(log))) {}
+SandboxHost::~SandboxHost() = default;
+
+Result<void> SandboxHost::Start() { return impl_->Start(); }
+void SandboxHost::Close(const std::string& reason) { impl_->Close(reason); }
+Result<store::SandboxRecord> SandboxHost::Create(SandboxSpec spec) {
+  return impl_->Create(std::move(spec));
+}
+Result<void> SandboxHost::Delete(const std::string& id) { return impl_->Delete(id); }
+Result<void> SandboxHost::Pause(const std::string& id) { return impl_->Pause(id); }
+Result<void> SandboxHost::Resume(const std::string& id) { return impl_->Resume(id); }
+Result<void> SandboxHost::Renew(const std::string& id, std::int64_t expires_unix_ms) {
+  return impl_->Renew(id, expires_unix_ms);
+}
+Result<std::shared_ptr<execd::Daemon>> SandboxHost::Find(std::string_view id,
+                                                         std::string_view token) {
+  return impl_->Find(id, token);
+}
+Result<sandbox::BoxUsage> SandboxHost::Usage(const std::string& id) const {
+  return impl_->Usage(id);
+}
+std::size_t SandboxHost::size() const { return impl_->size(); }
+SandboxHost::Room SandboxHost::room() const { return impl_->room(); }
+
+}  // namespace forkbox::sandboxes
