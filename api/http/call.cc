@@ -50,6 +50,12 @@ std::string Call::Param(std::string_view name) const {
   return {};
 }
 
+bool Call::Answer(int status, std::string_view content_type, std::string_view answer_body,
+                  const Fields& headers) {
+  if (taken == nullptr) return reply.Send(status, content_type, answer_body, headers);
+  return taken->Answer(status, content_type, answer_body, headers).has_value();
+}
+
 bool Call::Query(std::string_view name, std::string* value) const {
   std::string_view rest = raw_query;
   std::string decoded;

@@ -27,8 +27,13 @@ struct Call {
   // The client's X-Request-Id if that is 1 to 128 characters of [A-Za-z0-9._:-], else a new UUID.
   // It is the one sent back in the answer.
   std::string request_id;
-  std::string tail;  // of a Server::Tree: what stands below its prefix
-  std::shared_ptr<TakenConnection> taken;  // when its TakesOver said so; else null
+  std::string tail = {};  // of a Server::Tree: what stands below its prefix
+  std::shared_ptr<TakenConnection> taken = nullptr;  // when its TakesOver said so; else null
+
+  // The whole answer, by `reply` or, when the connection was taken, by that. What stands in front
+  // of handlers of both kinds refuses with it. False when it could not be sent.
+  bool Answer(int status, std::string_view content_type, std::string_view answer_body,
+              const Fields& headers = {});
 
   // The first field of that name in any case; nullptr when there is none.
   [[nodiscard]] const std::string* Header(std::string_view name) const;

@@ -9,10 +9,12 @@
 
 namespace forkbox::http {
 
-Connection::Connection(std::uint64_t connection_id, UniqueFd socket, std::string address, Hub& hub,
+Connection::Connection(std::uint64_t connection_id, UniqueFd socket, Origin origin, Hub& hub,
                        RequestParser request_parser)
     : id(connection_id),
-      client_address(std::move(address)),
+      client_address(std::move(origin.client_address)),
+      peer_fd(origin.peer_fd),
+      reader(std::move(origin.reader)),
       parser(std::move(request_parser)),
       phase_began(std::chrono::steady_clock::now()),
       last_input(phase_began),
@@ -60,7 +62,10 @@ bool Connection::PutFile(UniqueFd file, std::uint64_t offset, std::uint64_t leng
 void Connection::Flush() {
   if (gone || output.empty()) return;
   const OutputQueue::Flushed flushed = output.Flush(socket_.get());
-  if (flushed.bytes > 0) last_output = std::chrono::steady_clock::now();
+  if (flushed.bytes > 0) {
+    last_output = std::chrono::steady_clock::now();
+    drained.notify_all();
+  }
   switch (flushed.progress) {
     case OutputQueue::Progress::kDrained:
       FinishClosing();
@@ -81,16 +86,63 @@ void Connection::FinishClosing() {
 }
 
 void Connection::Kill() {
-  if (!gone) ::shutdown(socket_.get(), SHUT_RDWR);
+  if (gone) return;
+  ::shutdown(socket_.get(), SHUT_RDWR);
+  hold_.Reset();
 }
 
 void Connection::Close() {
   if (gone) return;
   gone = true;
   ::shutdown(socket_.get(), SHUT_RDWR);
-  socket_.Reset();
+  if (given_ != Given::kYes) socket_.Reset();
+  hold_.Reset();
   output.Clear();
   parser.Reset();
+  drained.notify_all();
+}
+
+int Connection::Give(UniqueFd hold) {
+  hold_ = std::move(hold);
+  given_ = Given::kYes;
+  parser.Reset();
+  return socket_.get();
+}
+
+void Connection::Linger(const LingerBounds& bounds) {
+  given_ = Given::kLingering;
+  in_flight = false;
+  if (gone) {
+    socket_.Reset();
+    return;
+  }
+  closing = true;
+  closing_began = std::chrono::steady_clock::now();
+  linger = bounds;
+  // Fails when the client has reset the connection, or the taker was cut.
+  if (::shutdown(socket_.get(), SHUT_WR) != 0) return Kill();
+  DropInput();
+}
+
+void Connection::DropInput() {
+  if (gone) return;
+  // A turn is short, so that one fast sender cannot keep the hub's thread.
+  constexpr std::size_t kMaxBytesPerTurn = 4U << 20;
+  for (std::size_t dropped = 0; dropped < kMaxBytesPerTurn && junk_bytes <= linger.bytes;) {
+    // TCP drops without copying.
+    const ssize_t got = ::recv(socket_.get(), nullptr, 1U << 20, MSG_TRUNC | MSG_DONTWAIT);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return hub_.WatchReadable(*this);
+    if (got <= 0) return Kill();
+    dropped += static_cast<std::size_t>(got);
+    junk_bytes += static_cast<std::size_t>(got);
+  }
+  if (junk_bytes > linger.bytes) return Kill();
+  hub_.WatchReadable(*this);
+}
+
+void Connection::Cut() {
+  if (!gone) ::shutdown(socket_.get(), SHUT_RDWR);
 }
 
 }  // namespace forkbox::http

@@ -10,6 +10,8 @@
 #include <utility>
 
 #include "api/http/response_head.h"
+#include "api/http/taken_socket.h"
+#include "base/check.h"
 #include "base/uuid.h"
 
 namespace forkbox::http {
@@ -17,11 +19,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
-
-// After the last answer a client gets this long, and this many bytes, to close by itself. Closing
-// at once would reset the connection and could take the answer away from it.
-constexpr milliseconds kLingerTime{2000};
-constexpr std::size_t kMaxLingerBytes = 1U << 20;
 
 constexpr std::size_t kMaxLoggedPathLength = 512;
 
@@ -91,11 +88,31 @@ RequestParser Core::NewParser() {
       }
     };
   }
-  return RequestParser(options_.limits, bodies_, std::move(body_limit));
+  RequestParser::Takes takes;
+  if (router_.has_takers()) {
+    takes = [this](Method method, std::string_view target, const Fields& fields) {
+      return Takes(method, target, fields);
+    };
+  }
+  return RequestParser(options_.limits, bodies_, std::move(body_limit), std::move(takes));
 }
 
-std::shared_ptr<Connection> Core::OnConnect(int peer_fd, const std::string& client_address) {
-  return hub_.Add(peer_fd, client_address);
+bool Core::Takes(Method method, std::string_view target, const Fields& fields) {
+  const Entry entry(*this);
+  if (!entry) return false;
+  const Router::Match match = router_.Find(method, PathOf(target));
+  if (match.outcome != Router::Outcome::kFound || !match.route->takes_over) return false;
+  try {
+    return match.route->takes_over(method, match.tail, fields);
+  } catch (...) {
+    options_.log.Error("http.hook_threw",
+                       {{"hook", "takes_over"}, {"type", CurrentExceptionType()}});
+    return false;
+  }
+}
+
+std::shared_ptr<Connection> Core::OnConnect(Connection::Origin origin) {
+  return hub_.Add(std::move(origin));
 }
 
 void Core::OnInput(const std::shared_ptr<Connection>& connection, std::string_view bytes,
@@ -106,7 +123,7 @@ void Core::OnInput(const std::shared_ptr<Connection>& connection, std::string_vi
     if (c.gone) return;
     if (c.closing) {
       c.junk_bytes += bytes.size();
-      if (c.junk_bytes > kMaxLingerBytes) c.Kill();
+      if (c.junk_bytes > c.linger.bytes) c.Kill();
       return;
     }
     if ((c.in_flight || c.paused) &&
@@ -123,13 +140,16 @@ void Core::OnInput(const std::shared_ptr<Connection>& connection, std::string_vi
 
 void Core::OnDisconnect(const std::shared_ptr<Connection>& connection) {
   std::shared_ptr<Exchange> exchange;
+  std::shared_ptr<TakenSocket> taker;
   {
     std::lock_guard lock(connection->mutex);
     exchange = connection->current.lock();
+    taker = connection->taker.lock();
     connection->Close();
   }
   hub_.Forget(*connection);
   if (exchange) exchange->OnConnectionGone();
+  if (taker) taker->OnConnectionGone();
 }
 
 void Core::Pump(const std::shared_ptr<Connection>& connection) {
@@ -157,6 +177,7 @@ void Core::PumpLocked(const std::shared_ptr<Connection>& connection,
       return;
     }
     const RequestParser::Step step = c.parser.Next();
+    if (step == RequestParser::Step::kTaken) return TakeOver(connection, lock);
     if (c.parser.TakeContinue()) c.Put("HTTP/1.1 100 Continue\r\n\r\n");
     if (step == RequestParser::Step::kRefused) {
       Refuse(connection, std::move(lock), c.parser.refusal());
@@ -219,12 +240,94 @@ void Core::Handle(const std::shared_ptr<Connection>& connection, Request request
               .body = std::move(request.body),
               .reply = Reply(exchange),
               .client_address = connection->client_address,
-              .request_id = exchange->request_id()};
+              .request_id = exchange->request_id(),
+              .tail = std::string(match.tail)};
     match.route->handler(call);
   } catch (...) {
     options_.log.Error("http.handler_threw",
                        {{"request_id", exchange->request_id()}, {"type", CurrentExceptionType()}});
     exchange->SendOwn(500, "internal error");
+  }
+}
+
+void Core::TakeOver(const std::shared_ptr<Connection>& connection,
+                    std::unique_lock<std::mutex>& lock) {
+  Connection& c = *connection;
+  c.take_due = true;
+  if (c.phase != RequestParser::Phase::kBody) {  // this must come to an end too
+    c.phase = RequestParser::Phase::kBody;
+    c.phase_began = c.last_input = steady_clock::now();
+  }
+  if (!c.output.empty()) {  // the answers before it; the hub resumes us
+    c.paused = true;
+    return;
+  }
+  if (!c.reader->IsThisThread()) return c.reader->Call(connection);
+  UniqueFd hold = c.reader->LetGo(c.peer_fd);
+  if (!hold) {
+    Refuse(connection, std::move(lock), {503, "too many connections at once"});
+    lock = std::unique_lock(c.mutex);
+    return;
+  }
+  hold = hub_.MoveUp(std::move(hold));
+  c.take_due = false;
+  RequestInfo info{.request_id = RequestIdOf(c.parser.partial().fields),
+                   .method = ToString(c.parser.partial().method),
+                   .path = std::string(PathOf(c.parser.partial().target)),
+                   .route = {},
+                   .client_address = c.client_address,
+                   .began = steady_clock::now()};
+  const Router::Match match = router_.Find(c.parser.partial().method, info.path);
+  FORKBOX_CHECK(match.outcome == Router::Outcome::kFound);
+  info.route = match.route->path;
+  Request request = c.parser.TakeHead(match.route->max_taken_body_bytes);
+  RequestParser parser = std::move(c.parser);
+  const int socket = c.Give(std::move(hold));
+  std::shared_ptr<TakenSocket> taken;
+  try {
+    taken = std::make_shared<TakenSocket>(
+        TakenSocket::Options{.owner = weak_from_this(),
+                             .connection = connection,
+                             .socket = socket,
+                             .parser = std::move(parser),
+                             .info = info,
+                             .read_gap = options_.limits.body_gap_timeout,
+                             .write_gap = options_.limits.write_gap_timeout,
+                             .head_only = request.method == Method::kHead});
+  } catch (...) {  // out of memory
+    c.Linger({});
+    throw;
+  }
+  c.taker = taken;
+  c.in_flight = true;
+  ++in_flight_;
+  lock.unlock();
+  HandleTaken(std::move(request), std::move(info), taken);
+  taken.reset();  // perhaps the last one, which takes the lock
+  lock.lock();
+}
+
+void Core::HandleTaken(Request request, RequestInfo info,
+                       const std::shared_ptr<TakenSocket>& taken) {
+  try {
+    Router::Match match = router_.Find(request.method, PathOf(request.target));
+    Call call{.method = request.method,
+              .path = std::string(PathOf(request.target)),
+              .raw_query = std::string(QueryOf(request.target)),
+              .fields = std::move(request.fields),
+              .params = std::move(match.params),
+              .body = {},
+              .reply = Reply(),
+              .client_address = std::move(info.client_address),
+              .request_id = info.request_id,
+              .tail = std::string(match.tail),
+              .taken = taken};
+    match.route->handler(call);
+  } catch (...) {
+    options_.log.Error("http.handler_threw",
+                       {{"request_id", info.request_id}, {"type", CurrentExceptionType()}});
+    // Whoever else has it by now uses it.
+    if (taken.use_count() == 1) taken->SendOwn(500, "internal error");
   }
 }
 
@@ -325,6 +428,7 @@ void Core::CheckTimes(const std::shared_ptr<Connection>& connection) {
   std::unique_lock lock(connection->mutex);
   Connection& c = *connection;
   if (c.gone) return;
+  if (c.take_due && !c.paused && !c.closing) c.reader->Call(connection);
   const auto now = steady_clock::now();
   if (!c.output.empty()) {
     if (now - c.last_output > limits.write_gap_timeout) c.Kill();
@@ -332,7 +436,7 @@ void Core::CheckTimes(const std::shared_ptr<Connection>& connection) {
   }
   if (c.in_flight) return;  // a reply takes as long as it takes
   if (c.closing) {
-    if (now - c.closing_began > kLingerTime) c.Kill();
+    if (now - c.closing_began > c.linger.time) c.Kill();
     return;
   }
   switch (c.phase) {

@@ -18,6 +18,7 @@
 #include "api/http/hub.h"
 #include "api/http/router.h"
 #include "api/http/server.h"
+#include "api/http/taken_socket.h"
 #include "base/result.h"
 
 namespace forkbox::http {
@@ -30,9 +31,11 @@ class Core : public ExchangeOwner, public std::enable_shared_from_this<Core> {
   Result<void> Start(std::function<void()> on_tick);
 
   // From Pistache's workers. OnConnect returns nullptr when the client is to be turned away.
-  std::shared_ptr<Connection> OnConnect(int peer_fd, const std::string& client_address);
+  std::shared_ptr<Connection> OnConnect(Connection::Origin origin);
   // `hogging`: this connection has had more than its share of the worker.
   void OnInput(const std::shared_ptr<Connection>& connection, std::string_view bytes, bool hogging);
+  // The reading thread follows a ConnectionReader::Call().
+  void OnCalled(const std::shared_ptr<Connection>& connection) { Pump(connection); }
   void OnDisconnect(const std::shared_ptr<Connection>& connection);
 
   std::size_t Drain(std::chrono::milliseconds timeout);
@@ -77,6 +80,11 @@ class Core : public ExchangeOwner, public std::enable_shared_from_this<Core> {
                   std::unique_lock<std::mutex>& lock);
   void Handle(const std::shared_ptr<Connection>& connection, Request request,
               std::shared_ptr<Exchange> exchange);
+  // What the head of a request says about its connection.
+  bool Takes(Method method, std::string_view target, const Fields& fields);
+  // Gives the socket to the handler of the request at hand, here and now if that can be.
+  void TakeOver(const std::shared_ptr<Connection>& connection, std::unique_lock<std::mutex>& lock);
+  void HandleTaken(Request request, RequestInfo info, const std::shared_ptr<TakenSocket>& taken);
   // Says why, and closes. Takes the lock over and releases it.
   void Refuse(const std::shared_ptr<Connection>& connection, std::unique_lock<std::mutex> lock,
               Refusal refusal);

@@ -1,7 +1,9 @@
 #include "api/http/exchange.h"
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <condition_variable>
 #include <utility>
 
 #include "api/http/response_head.h"
@@ -162,6 +164,21 @@ void Exchange::OnGone(std::function<void()> callback) {
 std::size_t Exchange::Backlog() const {
   std::lock_guard lock(options_.connection->mutex);
   return options_.connection->output.pending_bytes();
+}
+
+bool Exchange::AwaitBacklog(std::size_t bytes, std::chrono::milliseconds patience) const {
+  Connection& c = *options_.connection;
+  std::unique_lock lock(c.mutex);
+  const SteadyTime waits_since = std::chrono::steady_clock::now();
+  while (!c.gone && c.output.pending_bytes() > bytes) {
+    const SteadyTime last_output = c.last_output;
+    const SteadyTime until = std::max(waits_since, last_output) + patience;
+    if (c.drained.wait_until(lock, until) == std::cv_status::timeout &&
+        c.last_output == last_output) {
+      return false;
+    }
+  }
+  return !c.gone;
 }
 
 void Exchange::OnConnectionGone() {

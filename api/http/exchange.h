@@ -3,6 +3,7 @@
 // Thread-safe: its state is guarded by the connection's mutex.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -73,6 +74,7 @@ class Exchange {
   [[nodiscard]] bool Alive() const;
   void OnGone(std::function<void()> callback);
   [[nodiscard]] std::size_t Backlog() const;
+  bool AwaitBacklog(std::size_t bytes, std::chrono::milliseconds patience) const;
   [[nodiscard]] const std::string& request_id() const { return options_.info.request_id; }
 
   // Sends what the server says by itself; a stream that has begun is cut instead.

@@ -56,16 +56,21 @@ void Hub::Stop() {
   thread_.join();
 }
 
-std::shared_ptr<Connection> Hub::Add(int peer_fd, const std::string& client_address) {
+UniqueFd Hub::MoveUp(UniqueFd fd) const {
+  UniqueFd moved(::fcntl(fd.get(), F_DUPFD_CLOEXEC, first_duplicate_));
+  return moved ? std::move(moved) : std::move(fd);
+}
+
+std::shared_ptr<Connection> Hub::Add(Connection::Origin origin) {
   if (refusing_) return nullptr;
-  UniqueFd socket(::fcntl(peer_fd, F_DUPFD_CLOEXEC, first_duplicate_));
+  UniqueFd socket(::fcntl(origin.peer_fd, F_DUPFD_CLOEXEC, first_duplicate_));
   if (!socket) return nullptr;
   RequestParser parser = callbacks_.new_parser();
   std::lock_guard lock(mutex_);
   if (refusing_ || connections_.size() >= max_connections_) return nullptr;
   const std::uint64_t id = ++last_id_;
-  auto connection =
-      std::make_shared<Connection>(id, std::move(socket), client_address, *this, std::move(parser));
+  auto connection = std::make_shared<Connection>(id, std::move(socket), std::move(origin), *this,
+                                                 std::move(parser));
   connections_.emplace(id, connection);
   size_ = connections_.size();
   return connection;
@@ -89,19 +94,19 @@ std::vector<std::shared_ptr<Connection>> Hub::Snapshot() const {
   return all;
 }
 
-void Hub::WatchWritable(Connection& connection) {
+void Hub::Watch(Connection& connection, bool writable) {
   epoll_event event{};
-  event.events = EPOLLOUT | EPOLLONESHOT;
+  event.events = EPOLLONESHOT | static_cast<std::uint32_t>(writable ? EPOLLOUT : EPOLLIN);
   event.data.u64 = connection.id;
   const int operation = connection.watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
   if (::epoll_ctl(epoll_.get(), operation, connection.socket_.get(), &event) == 0) {
     connection.watched = true;
   } else {
-    connection.Kill();  // ENOMEM, or max_user_watches: nobody would ever finish this answer
+    connection.Kill();  // ENOMEM, or max_user_watches: nobody would ever finish this
   }
 }
 
-void Hub::OnWritable(std::uint64_t id) {
+void Hub::OnReady(std::uint64_t id) {
   std::shared_ptr<Connection> connection;
   {
     std::lock_guard lock(mutex_);
@@ -112,6 +117,7 @@ void Hub::OnWritable(std::uint64_t id) {
   bool resume = false;
   {
     std::lock_guard lock(connection->mutex);
+    if (connection->lingering()) return connection->DropInput();
     connection->Flush();
     if (connection->paused && connection->output.empty()) {
       connection->paused = false;
@@ -132,7 +138,7 @@ void Hub::Run() {
                                    static_cast<int>(std::max<long>(wait, 0)));
     for (int i = 0; i < count; ++i) {
       const std::uint64_t id = events[static_cast<std::size_t>(i)].data.u64;
-      if (id != kWakeId) OnWritable(id);
+      if (id != kWakeId) OnReady(id);
     }
     if (steady_clock::now() < next_tick) continue;
     next_tick = steady_clock::now() + kTick;

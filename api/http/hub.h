@@ -1,8 +1,8 @@
 // Hub: the set of open connections, and one thread that writes what did not fit into a socket at
-// once and keeps the time.
+// once, drops what comes after the last answer of a taken one, and keeps the time.
 //
-// Thread-safe. Lock order: a connection's mutex may be held when calling WatchWritable; no
-// connection's mutex is taken while the hub's own is held.
+// Thread-safe. Lock order: a connection's mutex may be held when calling WatchWritable and
+// WatchReadable; no connection's mutex is taken while the hub's own is held.
 #pragma once
 
 #include <atomic>
@@ -44,9 +44,11 @@ class Hub {
   // Joins the thread. Connections stay until they are forgotten.
   void Stop();
 
-  // A new connection that writes to a duplicate of `peer_fd`. nullptr at the limit, after
+  // A new connection that writes to a duplicate of its peer_fd. nullptr at the limit, after
   // RefuseNew(), or without descriptors.
-  std::shared_ptr<Connection> Add(int peer_fd, const std::string& client_address);
+  std::shared_ptr<Connection> Add(Connection::Origin origin);
+  // The same, under a number of our half.
+  UniqueFd MoveUp(UniqueFd fd) const;
   void Forget(const Connection& connection);
   // Takes no more connections from now on.
   void RefuseNew() { refusing_ = true; }
@@ -55,12 +57,14 @@ class Hub {
   [[nodiscard]] std::size_t size() const { return size_.load(); }
 
   // Has Flush() called once the socket takes bytes again. With the connection's mutex held.
-  void WatchWritable(Connection& connection);
+  void WatchWritable(Connection& connection) { Watch(connection, true); }
+  // Has DropInput() called once there is something to read. Likewise; the later of both holds.
+  void WatchReadable(Connection& connection) { Watch(connection, false); }
 
  private:
   void Run();
-  void Wake();
-  void OnWritable(std::uint64_t id);
+  void Watch(Connection& connection, bool writable);
+  void OnReady(std::uint64_t id);
 
   const std::size_t max_connections_;
   const Callbacks callbacks_;

@@ -14,8 +14,11 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <vector>
 
+#include "api/http/connection.h"
+#include "api/http/connection_reader.h"
 #include "api/http/core.h"
 #include "base/clock.h"
 
@@ -29,11 +32,37 @@ class WorkerNudge {
   void Nudge();
   void Clear();  // before the workers go
 
+  // Gives one worker such a connection, which says that it is to see after `connection`.
+  void Call(Pistache::Tcp::Transport* worker, const std::shared_ptr<Connection>& connection);
+
   static bool IsNudge(const Pistache::Tcp::Peer& peer);
+  // Whom to see after; nullptr when it is only a nudge.
+  static std::shared_ptr<Connection> Called(const Pistache::Tcp::Peer& peer);
 
  private:
+  using Weak = std::weak_ptr<Connection>;
+  static void GiveTo(Pistache::Tcp::Transport& worker,
+                     const std::shared_ptr<Connection>& connection);
+
   std::mutex mutex_;
   std::vector<Pistache::Tcp::Transport*> workers_;  // by mutex_
+};
+
+// One of Pistache's workers, as the connections it reads know it.
+class PistacheReader final : public ConnectionReader {
+ public:
+  // In the worker's thread.
+  PistacheReader(Pistache::Tcp::Transport& worker, std::shared_ptr<WorkerNudge> nudge);
+
+  [[nodiscard]] bool IsThisThread() const override;
+  UniqueFd LetGo(int peer_fd) override;
+  void Call(const std::shared_ptr<Connection>& connection) override;
+
+ private:
+  Pistache::Tcp::Transport&
+      worker_;  // used in its own thread, or as the nudge knows that it is there
+  const std::shared_ptr<WorkerNudge> nudge_;
+  const std::thread::id thread_;
 };
 
 // Pistache makes one copy for each worker, and calls a copy from its worker's thread alone.
@@ -55,7 +84,7 @@ class PistacheHandler final : public Pistache::Http::Handler {
 
   std::shared_ptr<Core> core_;
   std::shared_ptr<WorkerNudge> nudge_;
-  bool known_to_nudge_ = false;
+  std::shared_ptr<ConnectionReader> reader_;  // null before the first connection
   // The connection whose input came last, and since when nobody else's came.
   std::uint64_t streak_id_ = 0;
   SteadyTime streak_began_;

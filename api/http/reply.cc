@@ -53,6 +53,11 @@ void Reply::OnGone(std::function<void()> callback) {
 
 std::size_t Reply::Backlog() const { return exchange_ ? exchange_->Backlog() : 0; }
 
+bool Reply::AwaitBacklog(std::size_t bytes, std::chrono::milliseconds patience) const {
+  const auto exchange = exchange_;
+  return exchange && exchange->AwaitBacklog(bytes, patience);
+}
+
 const std::string& Reply::request_id() const {
   static const std::string none;
   return exchange_ ? exchange_->request_id() : none;

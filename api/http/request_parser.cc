@@ -103,8 +103,11 @@ bool HasBareLineBreak(std::string_view text, std::size_t start) {
 }  // namespace
 
 RequestParser::RequestParser(const Limits& limits, std::shared_ptr<BodyBudget> budget,
-                             BodyLimit body_limit)
-    : limits_(limits), budget_(std::move(budget)), body_limit_(std::move(body_limit)) {}
+                             BodyLimit body_limit, Takes takes)
+    : limits_(limits),
+      budget_(std::move(budget)),
+      body_limit_(std::move(body_limit)),
+      takes_(std::move(takes)) {}
 
 void RequestParser::Append(std::string_view bytes) {
   if (state_ == State::kRefused) return;
@@ -140,6 +143,34 @@ Request RequestParser::Take() {
   return taken;
 }
 
+Request RequestParser::TakeHead(std::uint64_t max_body_bytes) {
+  taking_ = Taking::kStreaming;
+  max_body_bytes_ = max_body_bytes;
+  if (state_ == State::kSizedBody && wanted_ > max_body_bytes_) {
+    Refuse(413, "the request body is too large");
+  }
+  return std::move(request_);
+}
+
+RequestParser::Step RequestParser::NextBody(std::span<char> into, std::size_t* bytes) {
+  into_ = into;
+  const Step step = Next();
+  *bytes = into.size() - into_.size();
+  into_ = {};
+  return step;
+}
+
+std::size_t RequestParser::plain_bytes() const {
+  const bool data = state_ == State::kSizedBody || state_ == State::kChunkData;
+  return data && buffered_bytes() == 0 ? wanted_ : 0;
+}
+
+std::size_t RequestParser::TakeRaw(std::span<char> into) {
+  const std::size_t taken = unread().copy(into.data(), into.size());
+  position_ += taken;
+  return taken;
+}
+
 bool RequestParser::TakeContinue() { return std::exchange(continue_due_, false); }
 
 RequestParser::Step RequestParser::Refuse(int status, std::string_view message) {
@@ -158,6 +189,7 @@ RequestParser::Step RequestParser::Next() {
     const Step step = NextHead();
     if (step != Step::kRequest) return step;
   }
+  if (taking_ == Taking::kDue && state_ != State::kRefused) return Step::kTaken;
   switch (state_) {
     case State::kSizedBody:
       return NextSizedBody();
@@ -295,6 +327,13 @@ std::optional<Refusal> RequestParser::ParseHead(std::string_view head) {
   if (chunked && !request_.http11) return Refusal{400, "Transfer-Encoding needs HTTP/1.1"};
   request_.keep_alive = !close && (request_.http11 || keep_alive);
 
+  framed_ = 0;
+  if (takes_ && takes_(request_.method, request_.target, request_.fields)) {
+    taking_ = Taking::kDue;
+    wanted_ = length.value_or(0);
+    state_ = chunked ? State::kChunkSize : wanted_ == 0 ? State::kDone : State::kSizedBody;
+    return std::nullopt;
+  }
   if (!chunked && length.value_or(0) == 0) {
     state_ = State::kDone;
     return std::nullopt;
@@ -309,6 +348,13 @@ std::optional<Refusal> RequestParser::ParseHead(std::string_view head) {
 }
 
 bool RequestParser::MoveToBody() {
+  if (taking_ == Taking::kStreaming) {
+    const std::size_t moved = unread().copy(into_.data(), std::min(wanted_, into_.size()));
+    into_ = into_.subspan(moved);
+    position_ += moved;
+    wanted_ -= moved;
+    return true;
+  }
   const std::string_view part = unread().substr(0, wanted_);
   if (!request_.body_share.Grow(part.size())) {
     Refuse(503, "too many request bodies at once");
@@ -340,9 +386,10 @@ std::optional<Refusal> RequestParser::ParseChunkSize(std::string_view line) {
   if (digits == 0 || (!extension.empty() && extension.front() != ';') || !IsFieldValue(extension)) {
     return Refusal{400, "a chunk size is not a hexadecimal number"};
   }
-  if (size > max_body_bytes_ || request_.body.size() > max_body_bytes_ - size) {
+  if (size > max_body_bytes_ || framed_ > max_body_bytes_ - size) {
     return Refusal{413, "the request body is too large"};
   }
+  framed_ += size;
   wanted_ = size;
   return std::nullopt;
 }

@@ -7,12 +7,20 @@
 // blanks before a colon, two lengths that disagree, a length beside chunks, no Host or two. After a
 // refusal the place of the next request is unknown: the connection must be closed and the parser
 // stays refused. It knows no sockets and no clock. One thread at a time.
+//
+// A request whose body is not to be held in memory stops at the end of its head, by kTaken; the
+// parser then belongs to that request alone, and gives out the body piece by piece:
+//
+//   Request head = parser.TakeHead(max_body_bytes);
+//   while (parser.NextBody(into, &bytes) == RequestParser::Step::kNeedMore) …
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -41,23 +49,39 @@ struct Refusal {
 
 class RequestParser {
  public:
-  enum class Step { kNeedMore, kRequest, kRefused };
+  enum class Step { kNeedMore, kRequest, kRefused, kTaken };
   enum class Phase { kIdle, kHead, kBody };  // what the next byte belongs to
   using BodyLimit =
       std::function<std::size_t(Method method, std::string_view target, const Fields& fields)>;
 
-  // `limits` outlives the parser. An empty `body_limit` means
-  // limits.max_body_bytes; what it throws is passed on by Next().
-  RequestParser(const Limits& limits, std::shared_ptr<BodyBudget> budget, BodyLimit body_limit);
+  // Whether the request stops at its head.
+  using Takes = std::function<bool(Method method, std::string_view target, const Fields& fields)>;
+
+  // An empty `body_limit` means limits.max_body_bytes, an empty `takes` never. What they throw is
+  // passed on by Next().
+  RequestParser(const Limits& limits, std::shared_ptr<BodyBudget> budget, BodyLimit body_limit,
+                Takes takes = nullptr);
 
   void Append(std::string_view bytes);
 
   // Forgets what was read and gives its memory back; reads nothing any more.
   void Reset() { Refuse(400, "the connection is closed"); }
 
-  // After kRequest call Take() before the next Next().
+  // After kRequest call Take() before the next Next(). kTaken comes again until TakeHead().
   Step Next();
   Request Take();
+
+  // After kTaken: the request without its body, which NextBody() decodes up to `max_body_bytes`.
+  Request TakeHead(std::uint64_t max_body_bytes);
+  // Decodes what was appended into `into`. kNeedMore: *bytes of it are filled; append more when
+  // they are none. kRequest: the body is over; *bytes may still be some. kRefused likewise.
+  Step NextBody(std::span<char> into, std::size_t* bytes);
+  // How many bytes of the body come next on the connection as they are, with nothing appended
+  // before them: they may be read elsewhere, and PassOver() says how many were.
+  [[nodiscard]] std::size_t plain_bytes() const;
+  void PassOver(std::size_t bytes) { wanted_ -= bytes; }
+  // Up to `into.size()` of the bytes appended and not decoded.
+  std::size_t TakeRaw(std::span<char> into);
 
   // True once for each request whose sender waits for "100 Continue" before the body.
   bool TakeContinue();
@@ -89,15 +113,17 @@ class RequestParser {
   std::optional<Refusal> ParseHead(std::string_view head);
   std::optional<Refusal> ParseRequestLine(std::string_view line);
   std::optional<Refusal> ParseChunkSize(std::string_view line);
-  // Moves up to `wanted_` bytes into the body; false after a refusal.
+  // Moves up to `wanted_` bytes into the body, or where NextBody() wants them; false after a
+  // refusal.
   bool MoveToBody();
   [[nodiscard]] std::string_view unread() const {
     return std::string_view(input_).substr(position_);
   }
 
-  const Limits& limits_;
+  Limits limits_;
   std::shared_ptr<BodyBudget> budget_;
   BodyLimit body_limit_;
+  Takes takes_;
   State state_ = State::kHead;
   Refusal refusal_;
 
@@ -109,7 +135,12 @@ class RequestParser {
   bool has_request_line_ = false;
   bool continue_due_ = false;
   std::size_t wanted_ = 0;          // bytes of the body or chunk still to come
+  std::size_t framed_ = 0;          // bytes of the body that chunks have announced so far
   std::size_t max_body_bytes_ = 0;  // for this request
+
+  enum class Taking { kNo, kDue, kStreaming };
+  Taking taking_ = Taking::kNo;
+  std::span<char> into_;  // what NextBody() has still to fill
 };
 
 }  // namespace forkbox::http

@@ -55,7 +55,7 @@ void Router::Add(Method method, const std::string& path, Handler handler) {
   // The tree keeps views into this copy and owns it.
   const std::shared_ptr<char> text(new char[clean.size() + 1], std::default_delete<char[]>());
   clean.copy(text.get(), clean.size());
-  auto route = std::make_shared<const Route>(Route{path, std::move(handler)});
+  auto route = std::make_shared<const Route>(Route{.path = path, .handler = std::move(handler)});
   bool added = true;
   try {
     trees_->Of(method).addRoute(std::string_view(text.get(), clean.size()),
@@ -66,6 +66,18 @@ void Router::Add(Method method, const std::string& path, Handler handler) {
   FORKBOX_CHECK(added);
 }
 
+void Router::AddTree(const std::string& prefix, Handler handler, Server::TreeOptions options) {
+  if (options.takes_over) has_takers_ = true;
+  auto route =
+      std::make_shared<const Route>(Route{.path = prefix,
+                                          .handler = std::move(handler),
+                                          .takes_over = std::move(options.takes_over),
+                                          .max_taken_body_bytes = options.max_taken_body_bytes});
+  const bool added = prefixes_.Add(prefix, routes_.size());
+  FORKBOX_CHECK(added);
+  routes_.push_back(std::move(route));
+}
+
 Router::Match Router::Find(Method method, std::string_view path) const {
   const std::string clean = Normalize(path);
   Match match;
@@ -74,6 +86,13 @@ Router::Match Router::Find(Method method, std::string_view path) const {
     std::tie(found, params, splats) = trees_->Of(Method::kGet).findRoute(clean);
   }
   if (found == nullptr) {
+    if (auto below = prefixes_.Find(path)) {
+      match.outcome = below->bad_escape ? Outcome::kBadEscape : Outcome::kFound;
+      match.route = routes_.at(below->id).get();
+      match.params = std::move(below->params);
+      match.tail = below->tail;
+      return match;
+    }
     for (const auto& [other, name] : kMethodNames) {
       const bool allowed = std::get<0>(trees_->Of(other).findRoute(clean)) != nullptr;
       if (!allowed) continue;

@@ -152,6 +152,18 @@ void Server::Route(Method method, const std::string& path, Handler handler) {
   impl_->routes.push_back({method, path});
 }
 
+void Server::Tree(const std::string& prefix, Handler handler, TakesOver takes_over) {
+  TreeOptions options;
+  options.takes_over = std::move(takes_over);
+  Tree(prefix, std::move(handler), std::move(options));
+}
+
+void Server::Tree(const std::string& prefix, Handler handler, TreeOptions options) {
+  FORKBOX_CHECK(!impl_->started());
+  if (const auto& before = impl_->options().before_handler) handler = before(prefix, handler);
+  impl_->core().router().AddTree(prefix, std::move(handler), std::move(options));
+}
+
 const std::vector<Server::RouteName>& Server::routes() const { return impl_->routes; }
 
 Result<void> Server::Start() { return impl_->Start(); }

@@ -109,19 +109,29 @@ class Server {
   // A second route of the same method and path is a broken invariant.
   void Route(Method method, const std::string& path, Handler handler);
 
-  // Before Start(). Everything at and below `prefix` ("/v1/sandboxes/:id/proxy/:port", or "/"), by any
-  // method, that no Route() takes; the longest prefix wins. call.tail is what stands below it, not
-  // decoded, "" or with its leading slash. When `takes_over` (null: never) says so, once the head is
-  // read, the connection is the handler's: call.taken is there, call.body is empty and call.reply
-  // answers nobody.
+  // Before Start(). Everything at and below `prefix` ("/v1/sandboxes/:id/proxy/:port", or "/"), by
+  // any method, that no Route() takes; the longest prefix wins, and of two as long the one with a
+  // fixed segment first. call.tail is what stands below it, not decoded, "" or with its leading
+  // slash. A second tree of the same prefix is a broken invariant.
+  //
+  // When `takes_over` (null: never) says so, once the head is read, the connection is the
+  // handler's: call.taken is there, call.body is empty and call.reply answers nobody. The handler
+  // still runs on one of the server's threads: it gives call.taken to a thread of its own and
+  // returns.
   using TakesOver = std::function<bool(Method method, std::string_view tail, const Fields& fields)>;
+  struct TreeOptions {
+    TakesOver takes_over = nullptr;
+    // Decoded bytes of one body read from a taken connection; Options::body_limit is not asked.
+    std::uint64_t max_taken_body_bytes = 16ULL << 30;
+  };
   void Tree(const std::string& prefix, Handler handler, TakesOver takes_over = nullptr);
+  void Tree(const std::string& prefix, Handler handler, TreeOptions options);
 
   struct RouteName {
     Method method = Method::kGet;
     std::string path;  // as registered
   };
-  // All of them, in the order they came.
+  // All of Route(), in the order they came.
   [[nodiscard]] const std::vector<RouteName>& routes() const;
 
   // Listens and serves. kInvalidArgument: no such address. kUnavailable: the port is taken.
