@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <mutex>
+#include <optional>
 
 #include "base/clock.h"
 #include "runner/sandbox/box.h"
@@ -28,13 +29,15 @@ class MetricsSampler {
   Metrics Sample();
 
  private:
+  [[nodiscard]] Metrics Describe(const sandbox::BoxUsage& usage, double cpu_used_pct) const;
+
   const sandbox::Box& box_;
   const double cpu_cores_;
   const Clock& clock_;
   std::mutex mutex_;
-  std::uint64_t last_cpu_us_ = 0;  // by mutex_
-  std::int64_t last_unix_ms_ = 0;  // by mutex_
-  double last_pct_ = 0;            // by mutex_
+  SteadyTime last_;                 // by mutex_
+  std::uint64_t last_cpu_us_ = 0;   // by mutex_
+  std::optional<double> last_pct_;  // by mutex_; none before the first half second is over
 };
 
 }  // namespace forkbox::execd
