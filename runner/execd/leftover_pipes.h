@@ -1,0 +1,46 @@
+// LeftoverPipes: the output of processes that outlive what started them (`sleep 100 & echo hi`).
+// The run they belong to is over, so nobody waits for what they print; but a closed pipe would kill
+// them with SIGPIPE. One thread reads all of them to their end.
+//
+// Thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <list>
+#include <mutex>
+#include <string_view>
+#include <thread>
+
+#include "base/unique_fd.h"
+
+namespace forkbox::execd {
+
+class LeftoverPipes {
+ public:
+  // Gets what is printed, from that thread.
+  using Consumer = std::function<void(std::string_view)>;
+
+  LeftoverPipes() = default;
+  ~LeftoverPipes();
+  LeftoverPipes(const LeftoverPipes&) = delete;
+  LeftoverPipes& operator=(const LeftoverPipes&) = delete;
+
+  // Null: it is dropped. The 257th pipe takes the place of the oldest, which is closed.
+  void Add(UniqueFd pipe, Consumer consumer = nullptr);
+
+ private:
+  struct Entry {
+    UniqueFd pipe;
+    Consumer consumer;
+  };
+  void Loop();
+
+  std::mutex mutex_;
+  std::list<Entry> added_;  // by mutex_; the thread takes them over
+  UniqueFd wake_;           // eventfd(2); by mutex_
+  bool ending_ = false;     // by mutex_
+  std::thread thread_;      // started by the first pipe
+};
+
+}  // namespace forkbox::execd
