@@ -15,6 +15,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -56,8 +57,16 @@ struct Replacement {
 
 class Files {
  public:
+  // How long is waited.
+  struct Patience {
+    std::chrono::milliseconds begin{5'000};    // for an agent to take a request; then for another
+    std::chrono::milliseconds quick{15'000};   // what concerns one file
+    std::chrono::milliseconds whole{120'000};  // what concerns many, or its content
+  };
+
   // The box must outlive it.
-  explicit Files(sandbox::Box& box);
+  explicit Files(sandbox::Box& box) : Files(box, Patience()) {}
+  Files(sandbox::Box& box, Patience patience);
   ~Files();
   Files(const Files&) = delete;
   Files& operator=(const Files&) = delete;
@@ -84,7 +93,8 @@ class Files {
   Result<void> CheckDirectory(const std::string& path);
 
   // A regular file, opened for reading in the box and looked at here: `size` bytes can be sent with
-  // sendfile(2). Links are followed.
+  // sendfile(2), or fewer where it shrinks meanwhile. Links are followed. Its position is shared
+  // with the box: read at offsets (pread(2)) alone.
   struct OpenFile {
     UniqueFd file;
     std::uint64_t size = 0;
@@ -106,7 +116,8 @@ class Files {
   // kill(2) in the box. kNotFound: there is no such process.
   Result<void> Signal(pid_t pid, int number, bool whole_group);
 
-  // A TCP connection to 127.0.0.1:port inside, non-blocking. kUnavailable when nobody listens.
+  // A TCP connection to 127.0.0.1:port inside, else to [::1]:port; non-blocking, but whoever made
+  // it can undo that: use MSG_DONTWAIT. kUnavailable when nobody listens.
   Result<UniqueFd> Connect(std::uint16_t port);
 
  private:
