@@ -42,6 +42,8 @@ class ExecdFace {
   // The 401 of 1.2. Token comparison takes the same time for all wrong tokens.
   static bool TokenMatches(const http::Fields& fields, std::string_view token);
   static void Refuse401(http::Call& call);
+  // What a server with nothing but execd on it says by itself (Server::Options::error_body).
+  static http::AnswerBody OwnError(const http::OwnAnswer& answer);
 
  private:
   class Impl;
