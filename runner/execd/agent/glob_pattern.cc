@@ -177,18 +177,21 @@ class GlobParser {
     state.negated = At(at_, '!') || At(at_, '^');
     if (state.negated) ++at_;
     if (At(at_, ']')) return Bad("an empty []");
-    std::optional<char32_t> last;  // what a range may begin with
+    char32_t last = 0;
+    bool may_begin_range = false;  // with `last`
     for (; at_ < pattern_.size() && pattern_[at_] != ']'; ++at_) {
-      if (last && pattern_[at_] == '-' && at_ + 1 < pattern_.size() && pattern_[at_ + 1] != ']') {
+      if (may_begin_range && pattern_[at_] == '-' && at_ + 1 < pattern_.size() &&
+          pattern_[at_ + 1] != ']') {
         ++at_;
         if (pattern_[at_] == '\\' && ++at_ >= pattern_.size()) break;
-        state.ranges.emplace_back(*last, pattern_[at_]);
-        last.reset();
+        state.ranges.emplace_back(last, pattern_[at_]);
+        may_begin_range = false;
         continue;
       }
       if (pattern_[at_] == '\\' && ++at_ >= pattern_.size()) break;
       last = pattern_[at_];
-      state.ranges.emplace_back(*last, *last);
+      state.ranges.emplace_back(last, last);
+      may_begin_range = true;
     }
     if (at_ >= pattern_.size()) return Bad("a [ without ]");
     ++at_;
