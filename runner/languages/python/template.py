@@ -36,6 +36,11 @@ SETS = {
     ),
     "numpy": "numpy",
 }
+# What interactive work wants, in a template of its own (manifest.json: session).
+SETS["session"] = SETS["batteries"] + (
+    " codecs fcntl getpass linecache pydoc runpy selectors tokenize traceback"
+    " numpy pandas matplotlib matplotlib.pyplot"
+)
 
 
 def load_extension():
@@ -163,6 +168,11 @@ numpy_random = sys.modules.get("numpy.random")
 multiprocessing_process = sys.modules.get("multiprocessing.process")
 shutdown_threads = threading._shutdown
 run_atexit = atexit._run_exitfuncs
+session = None
+if "session" in sys.argv[1:]:
+    from forkbox_session import session  # beside this file, which is where sys.path begins here
+
+    session.prepare()
 gc.collect()
 gc.freeze()  # the collector never touches what is shared with the template
 
@@ -241,4 +251,8 @@ def run(source, file_name, args, env, is_function):
     os._exit(code if flushed else 120)
 
 
-run(*forkbox.receive(channel))
+source, file_name, args, env, is_function, is_session = forkbox.receive(channel)
+if is_session:
+    set_environment(env)
+    session.serve()
+run(source, file_name, args, env, is_function)
