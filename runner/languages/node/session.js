@@ -219,10 +219,7 @@ class Evaluator {
   evaluate(expression, done) {
     const parameters = { expression, replMode: true, awaitPromise: true, objectGroup: 'cell' };
     this.#inspector.post('Runtime.evaluate', parameters, (error, answer) => {
-      if (error) {
-        done({ thrown: new Error(error.message) });
-        return;
-      }
+      if (error) return;  // terminated: there is an interrupt on its way through the loop
       const { result, exceptionDetails: details } = answer;
       const outcome = details === undefined ? { value: this.#value(result) } : {
         thrown: this.#value(details.exception ?? result),
@@ -255,6 +252,16 @@ function defineGlobals(entries) {
     Object.defineProperty(globalThis, name,
                           { configurable: true, enumerable: false, writable: true, value });
   }
+}
+
+// Code that was terminated has not taken its contexts off node's stack of them (async_hooks); that
+// node does not look is said where the template is started. What clears the stack is an exception.
+function clearContexts() {
+  if (process.hasUncaughtExceptionCaptureCallback()) return;
+  process.setUncaughtExceptionCaptureCallback(() => {
+    process.setUncaughtExceptionCaptureCallback(null);
+  });
+  throw new Error('interrupted');
 }
 
 // done() when the streams have been taken by the pipes, or never will be.
@@ -302,7 +309,10 @@ class Session {
     };
     process.on('uncaughtException', report);
     process.on('unhandledRejection', report);
-    addon.watchInterrupts(descriptor, () => { this.#interrupt(); });
+    addon.watchInterrupts(descriptor, () => {
+      this.#interrupt();
+      clearContexts();
+    });
     this.#channel = new net.Socket({ fd: descriptor, readable: true, writable: true });
     this.#channel.on('data', (bytes) => { this.#receive(bytes); });
     for (const end of ['end', 'error']) this.#channel.on(end, () => process.reallyExit(0));

@@ -1,9 +1,11 @@
 // The Node template: warms this process up, then lets copies of it become `node main.js`.
 //
-//   node --no-memory-reducer --use-largepages=silent template.js ADDON
+//   node --no-memory-reducer --no-force-async-hooks-checks --use-largepages=silent template.js ADDON
 //
 // Started by the forkserver with libforkbox_node_preload.so in LD_PRELOAD. Ends at once, with one
 // line on stderr, where it cannot do its work; the language then runs without a template.
+//
+// Without the checks: what an interrupt of a session leaves behind (session.js) would end it.
 //
 // What runs here is shared by every job: it must leave no listener, no timer and no open file, and
 // must never draw a random number (Math.random, crypto.randomUUID and randomInt keep stocks that
