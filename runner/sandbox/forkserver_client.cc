@@ -21,6 +21,9 @@
 namespace forkbox::sandbox {
 namespace {
 
+// A template that dies between the request and the fork is started again, and asked again.
+constexpr int kJoinAttempts = 3;
+
 int MillisUntil(Deadline deadline) {
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
       deadline - std::chrono::steady_clock::now());
@@ -243,7 +246,8 @@ Result<ForkserverClient::Waiting> ForkserverClient::Ask(ForkRequest request, std
     std::unique_lock lock(mutex_);
     const TemplateState& state = templates_.at(request.template_index);
     changed_.wait_until(lock, deadline, [&] { return state.heard != before.heard || gone_; });
-    if (state.heard != before.heard && !state.ready) {
+    // The death of one that was ready is followed by another start, and the news of that.
+    if (state.heard != before.heard && !state.ready && !before.ready) {
       return Fail(ErrorCode::kUnavailable, state.reason);
     }
   }
@@ -251,14 +255,17 @@ Result<ForkserverClient::Waiting> ForkserverClient::Ask(ForkRequest request, std
 
 namespace {
 
-// The first words on the status socket of a fork.
-Result<StatusMessage> WaitUntilReady(const UniqueFd& status_socket, Deadline deadline) {
+// The first words on the status socket of a fork. `template_gone`: there will be none.
+Result<StatusMessage> WaitUntilReady(const UniqueFd& status_socket, Deadline deadline,
+                                     bool* template_gone) {
+  *template_gone = false;
   pollfd polled{status_socket.get(), POLLIN, 0};
   if (::poll(&polled, 1, MillisUntil(deadline)) <= 0) {
     return Fail(ErrorCode::kUnavailable, "the fork did not come up in time");
   }
   StatusMessage status;
   if (RecvPacket(status_socket.get(), &status, sizeof status, nullptr, nullptr) != sizeof status) {
+    *template_gone = true;
     return Fail(ErrorCode::kUnavailable, "the template is gone");
   }
   if (status.kind == StatusKind::kForkFailed) {
@@ -291,7 +298,8 @@ Result<ReadyFork> ForkserverClient::Fork(std::size_t template_index, const schem
   fork.cpu_usage = std::move(answer->fds[kFdCpuUsage]);
   fork.memory_peak = std::move(answer->fds[kFdMemoryPeak]);
   fork.memory_events = std::move(answer->fds[kFdMemoryEvents]);
-  auto ready = WaitUntilReady(fork.status, deadline);
+  bool template_gone = false;
+  auto ready = WaitUntilReady(fork.status, deadline, &template_gone);
   if (!ready) return Fail(ready.error());
   return fork;
 }
@@ -321,18 +329,24 @@ Result<JoinedFork> ForkserverClient::Join(std::uint64_t box, std::size_t templat
   request.kind = RequestKind::kJoin;
   request.box = box;
   request.template_index = static_cast<std::uint32_t>(template_index);
-  auto answer = Ask(request, kJoinedFdCount, deadline);
-  if (!answer) return Fail(answer.error());
-  JoinedFork joined;
-  joined.fork.status = std::move(answer->fds[kFdStatus]);
-  joined.fork.channel = std::move(answer->fds[kFdChannel]);
-  joined.fork.stdin_pipe = std::move(answer->fds[kFdStdin]);
-  joined.fork.stdout_pipe = std::move(answer->fds[kFdStdout]);
-  joined.fork.stderr_pipe = std::move(answer->fds[kFdStderr]);
-  auto ready = WaitUntilReady(joined.fork.status, deadline);
-  if (!ready) return Fail(ready.error());
-  joined.pid = ready->pid;
-  return joined;
+  for (int attempt = 1;; ++attempt) {
+    auto answer = Ask(request, kJoinedFdCount, deadline);
+    if (!answer) return Fail(answer.error());
+    JoinedFork joined;
+    joined.fork.status = std::move(answer->fds[kFdStatus]);
+    joined.fork.channel = std::move(answer->fds[kFdChannel]);
+    joined.fork.stdin_pipe = std::move(answer->fds[kFdStdin]);
+    joined.fork.stdout_pipe = std::move(answer->fds[kFdStdout]);
+    joined.fork.stderr_pipe = std::move(answer->fds[kFdStderr]);
+    bool template_gone = false;
+    auto ready = WaitUntilReady(joined.fork.status, deadline, &template_gone);
+    if (ready) {
+      joined.pid = ready->pid;
+      return joined;
+    }
+    // Whatever it may have forked ends without a job: no harm in another.
+    if (!template_gone || !alive() || attempt == kJoinAttempts) return Fail(ready.error());
+  }
 }
 
 Result<void> ForkserverClient::Freeze(std::uint64_t box, Deadline deadline) {

@@ -131,6 +131,7 @@ ChildJob SomeJob() {
   job.command = {"/bin/sh", "-c"};
   job.env = {{"A", "1"}, {"B", ""}};
   job.artefacts = {"/tmp/main", "/tmp/more/"};
+  job.cwd = "/tmp";
   return job;
 }
 
@@ -159,6 +160,7 @@ TEST(JobWireTest, WhatIsEncodedIsDecoded) {
   EXPECT_FALSE(files[0].executable);
   EXPECT_TRUE(files[1].executable);
   EXPECT_EQ(job.artefacts, SomeJob().artefacts);
+  EXPECT_EQ(job.cwd, "/tmp");
 }
 
 TEST(JobWireTest, EveryTruncationAndAnythingBehindIsRefused) {
@@ -175,7 +177,7 @@ TEST(JobWireTest, EveryTruncationAndAnythingBehindIsRefused) {
 
 TEST(JobWireTest, UnknownEntriesAreRefused) {
   std::string body = Body(SomeJob(), {});
-  body[0] = 4;
+  body[0] = 5;
   ChildJob job;
   std::vector<JobFile> files;
   EXPECT_FALSE(DecodeJob(body, &job, &files));

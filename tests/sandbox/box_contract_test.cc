@@ -2,12 +2,10 @@
 #include <gmock/gmock.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <thread>
 
-#include "base/unique_fd.h"
-#include "tests/sandbox/box_under_test.h"
-#include "tests/sandbox/leftovers_probe.h"
-#include "tests/sandbox/process_driver_under_test.h"
+#include "tests/sandbox/box_fixture.h"
 
 namespace forkbox::sandbox::testing {
 namespace {
@@ -15,39 +13,6 @@ namespace {
 using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 using ::testing::HasSubstr;
-
-class BoxContract : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    driver_ = &dynamic_cast<ProcessDriver&>(SharedDriver(ProcessDriverUnderTest(1)));
-  }
-  // What was opened leaves nothing behind: processes, cgroups, mounts, descriptors.
-  void SetUp() override {
-    probe_ = std::make_unique<LeftoversProbe>(*driver_);
-    box_ = Open({});
-  }
-  void TearDown() override {
-    box_.reset();
-    EXPECT_EQ(probe_->WaitUntilClean(), "");
-  }
-  static std::unique_ptr<Box> Open(const BoxLimits& limits) {
-    auto box = driver_->OpenBox(limits);
-    EXPECT_TRUE(box) << box.error().message;
-    return box ? std::move(*box) : nullptr;
-  }
-
-  static ProcessDriver* driver_;
-  std::unique_ptr<LeftoversProbe> probe_;
-  std::unique_ptr<Box> box_;
-};
-ProcessDriver* BoxContract::driver_ = nullptr;
-
-#define EXPECT_SAYS(ended_expression, text)                       \
-  do {                                                            \
-    const Ended ended_value = (ended_expression);                 \
-    EXPECT_EQ(ended_value.exit_code, 0) << Describe(ended_value); \
-    EXPECT_EQ(ended_value.out, text) << Describe(ended_value);    \
-  } while (false)
 
 TEST_F(BoxContract, CommandsEndAsTheyEnd) {
   struct Case {

@@ -490,7 +490,8 @@ class Forkserver {
     auto streams = MakeStreams(UidOf(live->uid_index));
     if (!streams) return Refuse(request.request_id, EIO, streams.error().message);
     if (!SendFork(request.template_index, *live, 0, *streams)) {
-      return Refuse(request.request_id, EIO, TemplateGone(request));
+      // The reaper will hear of its end and start another.
+      return Refuse(request.request_id, EINPROGRESS, TemplateGone(request));
     }
     ControlMessage reply;
     reply.kind = ControlKind::kForked;

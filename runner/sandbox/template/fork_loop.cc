@@ -138,7 +138,7 @@ int ServeForks(const ForkHooks& hooks) {
       StatusMessage isolated;
       isolated.pid = ::getpid();
       Report(kChildChannelFd + 1, isolated);
-      ::close(kChildChannelFd + 1);
+      BecomeVisible(kChildChannelFd + 1);
       return kChildChannelFd;
     }
     if (hooks.after_fork_parent) hooks.after_fork_parent();

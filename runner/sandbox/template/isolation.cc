@@ -114,12 +114,15 @@ IsolationFailure EnterCell(const TemplateFork& request, const int* fds, std::siz
   if (!SetCapabilities(0) || ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     return failed(Stage::kCredentials);
   }
-  // setresuid made us undumpable, which would hide the program's own /proc/self from it.
-  ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
   if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) != 0) {
     return failed(Stage::kSeccomp);
   }
   return {};
+}
+
+void BecomeVisible(int status_fd) {
+  ::close(status_fd);
+  ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 }
 
 }  // namespace forkbox::sandbox

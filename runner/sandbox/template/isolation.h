@@ -31,8 +31,13 @@ struct IsolationFailure {
 bool TrimTemplatePrivileges();
 
 // In the child. `fds` are as in TemplateForkFd, `fd_count` of them. On success stage is kNone and
-// only 0, 1, 2 and kChildChannelFd are open.
+// only 0, 1, 2, kChildChannelFd and, behind it, the status socket are open. The process is not
+// dumpable yet: its neighbours in a box, who have its uid, cannot look into it.
 IsolationFailure EnterCell(const TemplateFork& request, const int* fds, std::size_t fd_count,
                            const sock_fprog& filter);
+
+// Last: closes the status socket, and is dumpable from here on, since setresuid(2) has hidden the
+// program's own /proc/self from it.
+void BecomeVisible(int status_fd);
 
 }  // namespace forkbox::sandbox
