@@ -90,6 +90,13 @@ bool HttpClient::FillTo(std::size_t bytes, steady_clock::time_point deadline) {
   return true;
 }
 
+std::string HttpClient::ReadBytes(std::size_t bytes, milliseconds patience) {
+  FillTo(bytes, steady_clock::now() + patience);
+  std::string read = input_.substr(0, bytes);
+  input_.erase(0, bytes);
+  return read;
+}
+
 std::optional<HttpResponse> HttpClient::Read(milliseconds patience, bool head_only) {
   const auto deadline = steady_clock::now() + patience;
   std::size_t end = 0;

@@ -50,6 +50,8 @@ class HttpClient {
   std::optional<HttpResponse> Ask(std::string_view request) {
     return Send(request) ? Read() : std::nullopt;
   }
+  // The next bytes as they are; fewer when the connection ended or time ran out.
+  std::string ReadBytes(std::size_t bytes, std::chrono::milliseconds patience = kPatience);
   // Waits for more bytes and appends them; nullopt while there are some.
   std::optional<Ending> ReadMore(std::chrono::milliseconds patience, std::string* bytes);
   // Reads on to the end of the connection.
