@@ -53,7 +53,6 @@ Result<void> StagedFile::Open() {
   struct stat status {};
   const bool replaces = ::stat(target_.c_str(), &status) == 0;
   if (!replaces && errno != ENOENT) return FailSystem("open", target_);
-  if (target_.ends_with('/')) return FailSystem("open", target_, EISDIR);
   if (replaces) {
     if (S_ISDIR(status.st_mode)) {
       return Fail(ErrorCode::kConflict, "open " + target_ + ": " + SystemWords(EISDIR));

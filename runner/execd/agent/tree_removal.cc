@@ -148,7 +148,12 @@ Result<void> RemoveTree(const std::string& path, const std::function<bool()>& ca
   std::string name = path;
   while (name.size() > 1 && name.ends_with('/')) name.pop_back();
   if (::unlink(name.c_str()) == 0 || errno == ENOENT) return {};
-  if (errno != EISDIR) return FailSystem("remove", path);
+  const int unlinked = errno;
+  struct stat status {};
+  // Who may not remove the directory itself may still empty it.
+  if (::lstat(name.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) {
+    return FailSystem("remove", path, unlinked);
+  }
   UniqueFd top(::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!top && errno != ENOENT) {
     // One that may not be read can still be removed when nothing is in it.
