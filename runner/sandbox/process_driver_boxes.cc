@@ -1,6 +1,7 @@
 // The boxes of ProcessDriver: opening them, and what is forked into them for which program.
 #include "runner/sandbox/common_environment.h"
 #include "runner/sandbox/process_driver.h"
+#include "runner/sandbox/template/isolation.h"
 
 namespace forkbox::sandbox {
 namespace {
@@ -56,10 +57,11 @@ Result<BoxPlan> ProcessDriver::PlanOf(const BoxProgram& program) const {
     plan.job.command = program.command;
     if (program.channel) plan.job.entry = ChildJob::Entry::kSession;
     plan.channel = program.channel;
+    plan.job.cwd = kWorkPath;
   }
   for (const auto& [name, value] : program.env) env[name] = value;
   plan.job.env.assign(env.begin(), env.end());
-  plan.job.cwd = program.cwd;
+  if (!program.cwd.empty()) plan.job.cwd = program.cwd;
   return plan;
 }
 

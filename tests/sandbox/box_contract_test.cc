@@ -234,7 +234,10 @@ TEST_F(BoxContract, OpeningAndStartingAreQuick) {
     std::unique_ptr<Box> box;
     opened.push_back(took([&] { box = Open({}); }));
     for (int k = 0; k < 5; ++k) {
-      started.push_back(took([&] { ASSERT_TRUE(box->Start(Shell("exit 0"))); }));
+      Result<BoxProcess> process = Fail(ErrorCode::kInternal, "");
+      started.push_back(took([&] { process = box->Start(Shell("exit 0")); }));
+      ASSERT_TRUE(process) << process.error().message;
+      EXPECT_EQ(Finish(std::move(*process)).exit_code, 0);
     }
   }
   std::sort(opened.begin(), opened.end());

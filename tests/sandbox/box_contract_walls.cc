@@ -106,6 +106,17 @@ TEST_F(BoxWalls, ProcessorTimeIsShared) {
   EXPECT_LT(box_->Usage().cpu_us, static_cast<std::uint64_t>(wall.count()) / 2);
 }
 
+TEST_F(BoxWalls, AClosedWorkDirectoryCanBeOpenedAgain) {
+  EXPECT_SAYS(RunIn(*box_, "chmod 700 /box/work"), "");
+  EXPECT_SAYS(RunIn(*box_, "pwd"), "/box/work\n");
+  EXPECT_SAYS(RunIn(*box_, "chmod 0 /box/work"), "");
+  EXPECT_EQ(RunIn(*box_, "pwd").exit_code, 126);
+  BoxProgram repair = Shell("chmod 755 /box/work");
+  repair.cwd = "/tmp";
+  EXPECT_SAYS(RunIn(*box_, repair), "");
+  EXPECT_SAYS(RunIn(*box_, "pwd"), "/box/work\n");
+}
+
 // ------------------------------------------------------------------ between boxes
 
 TEST_F(BoxWalls, TwoBoxesKnowNothingOfEachOther) {

@@ -67,6 +67,8 @@ void ClearAbandoned(int parent) {
       DIR* cells = ::fdopendir(::dup(own.get()));
       while (const dirent* cell = cells != nullptr ? ::readdir(cells) : nullptr) {
         if (cell->d_type == DT_DIR && cell->d_name[0] != '.') {
+          // What was frozen cannot be dead before it is thawed.
+          WriteAt(own.get(), (std::string(cell->d_name) + "/freezer.state").c_str(), "THAWED");
           ::unlinkat(own.get(), cell->d_name, AT_REMOVEDIR);
         }
       }

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -27,86 +26,17 @@
 #include "base/check.h"
 #include "runner/sandbox/forkserver/cell.h"
 #include "runner/sandbox/forkserver/cgroup.h"
+#include "runner/sandbox/forkserver/live_cell.h"
 #include "runner/sandbox/forkserver/net_namespaces.h"
 #include "runner/sandbox/forkserver/root_fs.h"
 #include "runner/sandbox/forkserver/seccomp_filter.h"
+#include "runner/sandbox/forkserver/streams.h"
+#include "runner/sandbox/forkserver/warm_template.h"
 #include "runner/sandbox/protocol.h"
-#include "runner/sandbox/template/fork_loop.h"
 #include "runner/sandbox/wire.h"
 
 namespace forkbox::sandbox {
 namespace {
-
-struct SocketPair {
-  UniqueFd ours;
-  UniqueFd theirs;
-};
-
-Result<SocketPair> MakeSocketPair(int type) {
-  int ends[2];
-  if (::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends) != 0) return FailErrno("socketpair");
-  return SocketPair{UniqueFd(ends[0]), UniqueFd(ends[1])};
-}
-
-Result<SocketPair> MakePipe() {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return FailErrno("pipe");
-  return SocketPair{UniqueFd(ends[0]), UniqueFd(ends[1])};
-}
-
-// What a fork and the driver talk through. A pipe's reading end is `ours`, its writing end
-// `theirs`.
-struct Streams {
-  SocketPair status;
-  SocketPair channel;
-  SocketPair in;
-  SocketPair out;
-  SocketPair err;
-};
-
-Result<Streams> MakeStreams(std::uint32_t uid) {
-  auto status = MakeSocketPair(SOCK_SEQPACKET);
-  auto channel = MakeSocketPair(SOCK_STREAM);
-  auto in = MakePipe();
-  auto out = MakePipe();
-  auto err = MakePipe();
-  if (!status || !channel || !in || !out || !err) {
-    return Fail(ErrorCode::kInternal, "descriptors ran out");
-  }
-  // Else a program could not open its own /dev/stdout.
-  for (const UniqueFd* pipe : {&in->ours, &out->theirs, &err->theirs}) {
-    if (uid != 0) (void)!::fchown(pipe->get(), uid, uid);
-  }
-  return Streams{std::move(*status), std::move(*channel), std::move(*in), std::move(*out),
-                 std::move(*err)};
-}
-
-// One warm runtime. A template that dies is started again after a pause that grows.
-struct Template {
-  TemplateSpec spec;
-  pid_t pid = -1;
-  UniqueFd control;  // SOCK_SEQPACKET
-  UniqueFd errors;   // what it writes to stderr: the reason if it does not come up
-  std::string said;
-  bool ready = false;
-  bool wanted = true;  // false: a lazy one that nobody has asked for yet
-  int failures = 0;
-  std::chrono::steady_clock::time_point restart_at{};
-};
-
-struct LiveCell {
-  Cell cell;
-  CellCgroup cgroup;
-  UniqueFd net_namespace;
-  UniqueFd status;  // a copy of the far end of the driver's status socket
-  std::uint32_t uid_index = 0;
-  std::size_t template_index = 0;  // of a run
-  std::uint32_t pids = 0;
-  bool box = false;
-  bool frozen = false;
-  bool killed = false;
-  bool orphaned = false;  // a template died: programs in it are our children
-};
 
 // A cell's cgroup outlives it until the driver has read what is written there, which it says by
 // letting go of the status socket, and then for a moment while the kernel buries the last process.
@@ -172,7 +102,7 @@ class Forkserver {
   // ------------------------------------------------------------------ templates
 
   void StartTemplate(std::size_t index) {
-    Template& entry = templates_[index];
+    WarmTemplate& entry = templates_[index];
     auto control = MakeSocketPair(SOCK_SEQPACKET);
     auto errors = MakePipe();
     std::string failure;
@@ -180,7 +110,8 @@ class Forkserver {
     if (!control || !errors) {
       failure = !control ? control.error().message : errors.error().message;
     } else {
-      pid = SpawnTemplate(entry.spec, control->theirs.get(), errors->theirs.get());
+      pid =
+          SpawnTemplate(entry.spec, control->theirs.get(), errors->theirs.get(), filter_fd_.get());
       if (pid < 0) failure = std::string("fork: ") + std::strerror(errno);
     }
     std::lock_guard lock(mutex_);
@@ -198,45 +129,10 @@ class Forkserver {
     Wake();
   }
 
-  pid_t SpawnTemplate(const TemplateSpec& spec, int control_fd, int errors_fd) {
-    std::vector<char*> argv;
-    for (const auto& word : spec.command) argv.push_back(const_cast<char*>(word.c_str()));
-    argv.push_back(nullptr);
-    std::vector<char*> envp;
-    for (const auto& entry : spec.env) envp.push_back(const_cast<char*>(entry.c_str()));
-    envp.push_back(nullptr);
-    const pid_t pid = ::fork();
-    if (pid != 0) return pid;
-
-    // Another thread may have held any lock at the fork: system calls only until exec.
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    sigset_t none;
-    ::sigemptyset(&none);
-    ::sigprocmask(SIG_SETMASK, &none, nullptr);
-    // An ignored signal stays ignored over exec, down to the program: SIGPIPE is by us, SIGHUP and
-    // others are where the driver was started by nohup or a job scheduler.
-    for (int number = 1; number < NSIG; ++number) ::signal(number, SIG_DFL);
-    const int null_fd = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-    // High copies first, so that no dup2 below overwrites what a later one needs.
-    const int control_high = ::fcntl(control_fd, F_DUPFD_CLOEXEC, 100);
-    const int errors_high = ::fcntl(errors_fd, F_DUPFD_CLOEXEC, 100);
-    const int filter_high = ::fcntl(filter_fd_.get(), F_DUPFD_CLOEXEC, 100);
-    if (null_fd < 0 || ::dup2(null_fd, 0) < 0 || ::dup2(null_fd, 1) < 0 ||
-        ::dup2(errors_high, 2) < 0 || ::dup2(control_high, kTemplateControlFd) < 0 ||
-        ::dup2(filter_high, kTemplateFilterFd) < 0) {
-      ::_exit(71);
-    }
-    ::syscall(SYS_close_range, kTemplateFilterFd + 1, ~0U, 0);
-    ::setsid();
-    ::execve(argv[0], argv.data(), envp.data());
-    ::dprintf(2, "cannot start %s: %s", argv[0], std::strerror(errno));
-    ::_exit(72);
-  }
-
   // With mutex_ held. The template is dead or never lived.
   void FailTemplate(std::size_t index) {
-    Template& entry = templates_[index];
-    DrainErrors(&entry);
+    WarmTemplate& entry = templates_[index];
+    entry.DrainErrors();
     if (entry.pid > 0) {
       ::kill(entry.pid, SIGKILL);
       ::waitpid(entry.pid, nullptr, 0);
@@ -250,12 +146,7 @@ class Forkserver {
     message.kind = ControlKind::kTemplate;
     message.template_index = static_cast<std::uint32_t>(index);
     message.error = ECHILD;
-    // The last line says the most: an exception's text, a linker's complaint.
-    while (!entry.said.empty() && entry.said.back() == '\n') entry.said.pop_back();
-    const auto line = entry.said.rfind('\n');
-    const std::string reason = entry.said.empty()          ? "ended without a word"
-                               : line == std::string::npos ? entry.said
-                                                           : entry.said.substr(line + 1);
+    const std::string reason = entry.LastWords();
     std::strncpy(message.text.data(), reason.c_str(), message.text.size() - 1);
     Tell(message);
     StatusMessage lost;
@@ -275,19 +166,6 @@ class Forkserver {
     }
     entry.restart_at = std::chrono::steady_clock::now() +
                        std::chrono::milliseconds(100) * (1 << std::min(entry.failures, 6));
-  }
-
-  static void DrainErrors(Template* entry) {
-    char buffer[1024];
-    while (entry->errors) {
-      const ssize_t n = ::read(entry->errors.get(), buffer, sizeof buffer);
-      if (n <= 0) {
-        if (n == 0 || (errno != EAGAIN && errno != EINTR)) entry->errors.Reset();
-        return;
-      }
-      entry->said.append(buffer, static_cast<std::size_t>(n));
-      if (entry->said.size() > 4096) entry->said.erase(0, entry->said.size() - 2048);
-    }
   }
 
   // ------------------------------------------------------------------ builder
@@ -331,7 +209,7 @@ class Forkserver {
       Refuse(request.request_id, EINVAL, "no such template");
       return false;
     }
-    Template& entry = templates_[request.template_index];
+    WarmTemplate& entry = templates_[request.template_index];
     if (entry.ready) return true;
     if (!entry.wanted) {
       entry.wanted = true;
@@ -389,6 +267,8 @@ class Forkserver {
     live.cgroup = std::move(*cgroup);
     live.net_namespace = std::move(net_namespace);
     live.uid_index = uid_index;
+    live.uid = UidOf(uid_index);
+    live.disk_bytes = request.disk_bytes;
     live.template_index = request.template_index;
     live.pids = request.pids;
     live.box = box;
@@ -404,10 +284,10 @@ class Forkserver {
 
   // With `live` told of and among the cells on success.
   Result<void> ForkRun(const ForkRequest& request, LiveCell* live) {
-    auto streams = MakeStreams(UidOf(live->uid_index));
+    auto streams = MakeStreams(live->uid);
     if (!streams) return Fail(streams.error());
     std::lock_guard lock(mutex_);
-    if (!SendFork(request.template_index, *live, request.disk_bytes, *streams)) {
+    if (!SendFork(templates_[request.template_index], *live, *streams)) {
       return Fail(ErrorCode::kInternal, TemplateGone(request));
     }
     live->cgroup.procs.clear();
@@ -448,28 +328,6 @@ class Forkserver {
     cells_.emplace(cell_count_, std::move(*live));
   }
 
-  // With mutex_ held. False when there is no such template any more.
-  bool SendFork(std::size_t template_index, const LiveCell& live, std::uint64_t disk_bytes,
-                const Streams& streams) {
-    TemplateFork fork;
-    fork.uid = fork.gid = UidOf(live.uid_index);
-    fork.pids = live.pids;
-    fork.disk_bytes = disk_bytes;
-    fork.cgroup_count = static_cast<std::uint32_t>(live.cgroup.procs.size());
-    std::array<int, kTplFixedCount + kMaxCgroups> to_template{};
-    to_template[kTplInitPidfd] = live.cell.init_pidfd.get();
-    to_template[kTplStatus] = streams.status.theirs.get();
-    to_template[kTplChannel] = streams.channel.theirs.get();
-    to_template[kTplStdin] = streams.in.ours.get();
-    to_template[kTplStdout] = streams.out.theirs.get();
-    to_template[kTplStderr] = streams.err.theirs.get();
-    std::size_t count = kTplFixedCount;
-    for (const UniqueFd& procs : live.cgroup.procs) to_template[count++] = procs.get();
-    const Template& entry = templates_[template_index];
-    return entry.ready && SendPacket(entry.control.get(), &fork, sizeof fork,
-                                     std::span(to_template.data(), count));
-  }
-
   std::string TemplateGone(const ForkRequest& request) const {
     return "template " + templates_[request.template_index].spec.name + " is gone";
   }
@@ -487,9 +345,9 @@ class Forkserver {
     std::lock_guard lock(mutex_);
     LiveCell* live = FindBox(request);
     if (live == nullptr || !IsReady(request)) return;
-    auto streams = MakeStreams(UidOf(live->uid_index));
+    auto streams = MakeStreams(live->uid);
     if (!streams) return Refuse(request.request_id, EIO, streams.error().message);
-    if (!SendFork(request.template_index, *live, 0, *streams)) {
+    if (!SendFork(templates_[request.template_index], *live, *streams)) {
       // The reaper will hear of its end and start another.
       return Refuse(request.request_id, EINPROGRESS, TemplateGone(request));
     }
@@ -540,7 +398,7 @@ class Forkserver {
         if (stop_ && cells_.empty()) return;
         polled.push_back({wake_.get(), POLLIN, 0});
         const auto now = std::chrono::steady_clock::now();
-        for (Template& entry : templates_) {
+        for (WarmTemplate& entry : templates_) {
           polled.push_back({entry.control.get(), POLLIN, 0});  // negative ones are skipped
           polled.push_back({entry.errors.get(), POLLIN, 0});
           if (entry.wanted && entry.pid < 0 && entry.failures < kMaxTemplateFailures) {
@@ -583,7 +441,7 @@ class Forkserver {
         if (polled[first_cell + 2 * i].revents != 0) Bury(found);
       }
       for (std::size_t i = 0; i < templates_.size(); ++i) {
-        if (polled[2 + 2 * i].revents != 0) DrainErrors(&templates_[i]);
+        if (polled[2 + 2 * i].revents != 0) templates_[i].DrainErrors();
         if (polled[1 + 2 * i].revents != 0) HearTemplate(i);
       }
       BuryOrphans();
@@ -601,10 +459,7 @@ class Forkserver {
   }
 
   void KillCell(LiveCell* live) {
-    live->killed = true;
-    ::syscall(SYS_pidfd_send_signal, live->cell.init_pidfd.get(), SIGKILL, nullptr, 0);
-    // A freezer of v1 lets nobody out to die.
-    if (live->frozen) (void)live->cgroup.Thaw();
+    live->Kill();
     if (live->orphaned) orphans_expected_ = Orphans::kAwaited;
   }
 
@@ -644,7 +499,7 @@ class Forkserver {
           std::any_of(cells_.begin(), cells_.end(),
                       [&](const auto& cell) { return cell.second.cell.init_pid == info.si_pid; }) ||
           std::any_of(templates_.begin(), templates_.end(),
-                      [&](const Template& entry) { return entry.pid == info.si_pid; });
+                      [&](const WarmTemplate& entry) { return entry.pid == info.si_pid; });
       if (ours) break;  // its turn comes with the next poll, and ours after it
       ::waitpid(info.si_pid, nullptr, 0);
     }
@@ -657,7 +512,7 @@ class Forkserver {
   }
 
   void HearTemplate(std::size_t index) {
-    Template& entry = templates_[index];
+    WarmTemplate& entry = templates_[index];
     if (!entry.control) return;
     TemplateReady ready;
     const ssize_t n = RecvPacket(entry.control.get(), &ready, sizeof ready, nullptr, nullptr);
@@ -676,7 +531,7 @@ class Forkserver {
   void RestartTemplates() {
     const auto now = std::chrono::steady_clock::now();
     for (std::size_t i = 0; i < templates_.size(); ++i) {
-      Template& entry = templates_[i];
+      WarmTemplate& entry = templates_[i];
       if (!entry.wanted || entry.pid > 0 || entry.failures >= kMaxTemplateFailures ||
           entry.restart_at > now)
         continue;
@@ -689,7 +544,7 @@ class Forkserver {
   void KillEverything() {
     std::lock_guard lock(mutex_);
     for (auto& [id, live] : cells_) KillCell(&live);
-    for (Template& entry : templates_) entry.failures = kMaxTemplateFailures;
+    for (WarmTemplate& entry : templates_) entry.failures = kMaxTemplateFailures;
   }
 
   UniqueFd control_;
@@ -702,7 +557,7 @@ class Forkserver {
   std::mutex tell_mutex_;
 
   std::mutex mutex_;  // guards all below
-  std::vector<Template> templates_;
+  std::vector<WarmTemplate> templates_;
   std::map<std::uint64_t, LiveCell> cells_;
   std::vector<Remains> remains_;
   NetNamespaces net_namespaces_;

@@ -71,6 +71,9 @@ Result<void> MakeDevices(const std::string& root, bool privileged) {
       continue;
     }
     // A user namespace may not make device nodes, but may bind the host's.
+    if (!fs::exists(std::string("/dev/") + device.name) && device.name == std::string("tty")) {
+      continue;  // which a container may be without
+    }
     if (auto made = WriteText(path, ""); !made) return made;
     const std::string source = std::string("/dev/") + device.name;
     if (::mount(source.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) != 0) {

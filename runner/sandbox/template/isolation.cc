@@ -89,7 +89,6 @@ IsolationFailure EnterCell(const TemplateFork& request, const int* fds, std::siz
 
   ::umask(022);
   ::setsid();
-  if (::chdir(kWorkPath) != 0) return failed(Stage::kWorkDirectory);
 
   // setsid() made a session; limits are hard, so they cannot be raised again.
   // Not RLIMIT_AS: runtimes reserve address space by the gigabyte. Not RLIMIT_FSIZE: it kills where
@@ -111,6 +110,9 @@ IsolationFailure EnterCell(const TemplateFork& request, const int* fds, std::siz
   // Not before: a uid that has as many processes already, in a box, would then be refused its next
   // execve(2), and there would be no way in to end them.
   if (!Limit(RLIMIT_NPROC, request.pids)) return failed(Stage::kRlimits);
+  // As the user that it belongs to, who may have closed it to others; of a box, even to itself.
+  // Then it can be opened again from elsewhere.
+  if (::chdir(kWorkPath) != 0 && ::chdir("/") != 0) return failed(Stage::kWorkDirectory);
   if (!SetCapabilities(0) || ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     return failed(Stage::kCredentials);
   }
