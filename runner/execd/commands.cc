@@ -384,17 +384,20 @@ Result<void> Commands::Impl::Interrupt(const std::string& id) {
     return !sent && sent.error().code == ErrorCode::kNotFound;
   };
   const auto term_until = std::chrono::steady_clock::now() + kTermPatience;
-  auto sent = send(SIGTERM);
-  // Until nothing of the group is left: a shell that has gone may leave programs that do not.
-  while (std::chrono::steady_clock::now() < term_until && !gone(sent) && !stopping_) {
-    changed_.wait_for(lock, kTermLook, ended);
+  bool told = false;
+  bool nothing_left = false;
+  // Until nothing of the group is left: a shell that has gone may leave programs that have not.
+  while (std::chrono::steady_clock::now() < term_until && !stopping_) {
+    if (!told) told = send(SIGTERM).has_value();
     if (ended()) {
-      sent = send(0);
-      if (gone(sent)) break;
+      nothing_left = gone(send(0));
+      if (nothing_left) break;
       changed_.wait_for(lock, kTermLook, [&] { return stopping_; });
+    } else {
+      changed_.wait_for(lock, kTermLook, ended);
     }
   }
-  if (!gone(sent)) sent = send(SIGKILL);
+  if (!nothing_left) (void)send(SIGKILL);
   // It may not have been sent: then again, until it has worked.
   while (!changed_.wait_for(lock, std::chrono::seconds(1), ended)) {
     if (!box_.Alive()) break;

@@ -1,11 +1,16 @@
-# Commands, shells and terminals: the same suites in a box that only forks, and in a real one.
+# Commands, shells and terminals, in real boxes.
 function(_execd_commands_test name)
-  app_test(${name}_unit_test
-    ${ARGN} commands_recorder.cc commands_forking_box.cc
-    LIBS app::execd_commands LABEL unit)
-  if(TARGET ${name}_unit_test)
-    target_compile_definitions(${name}_unit_test PRIVATE FORKBOX_RUNTIME="${FORKBOX_RUNTIME_DIR}")
+  app_test(${name} NO_SANITIZE LABEL sandbox TIMEOUT 600
+    SOURCES ${ARGN} commands_recorder.cc commands_box_under_test.cc ../sandbox/driver_under_test.cc
+            ../sandbox/process_driver_under_test.cc
+    LIBS app::execd_commands app::execd_files app::sandbox)
+  if(TARGET ${name})
+    add_dependencies(${name} forkbox-forkserver exec_template agent_template bash_session)
+    target_compile_definitions(${name} PRIVATE
+      FORKBOX_FORKSERVER="$<TARGET_FILE:forkbox-forkserver>"
+      FORKBOX_RUNTIME="${FORKBOX_RUNTIME_DIR}")
+    set_tests_properties(${name} PROPERTIES RUN_SERIAL TRUE)
   endif()
 endfunction()
 
-_execd_commands_test(execd_commands SOURCES commands_test.cc)
+_execd_commands_test(execd_commands_test commands_test.cc)

@@ -1,6 +1,5 @@
-// A box and what is done in it, as the suites of commands, shells and terminals run in it: a real
-// one, in a driver's cell; or one that only forks, on the host, so that the same tests say the same
-// without any privilege.
+// A box of the real driver and what is done in it, as the suites of commands, shells and terminals
+// run in it.
 #pragma once
 
 #include <memory>
@@ -17,10 +16,7 @@ class BoxUnderTest {
   virtual Files& files() = 0;
 };
 
-// Fails the test when there is none.
+// Null, and the test fails, when there is none.
 std::unique_ptr<BoxUnderTest> OpenBoxUnderTest(const sandbox::BoxLimits& limits = {});
-
-// True: what runs there is walled in, and may be as hostile as it likes.
-bool IsRealBox();
 
 }  // namespace forkbox::execd::testing
