@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes what compiling Go in a sandbox takes, once for each build: the archives of the standard
-# library, without DWARF, their importcfg, and the small driver of compiler and linker.
+# library, without DWARF, their importcfg, the small driver of compiler and linker, and interactive
+# sessions.
 #
 #   scripts/prepare-go.sh GOROOT DIR          DIR appears in sandboxes as /opt/forkbox/go
 set -eu
@@ -20,6 +21,7 @@ run_go() {
 
 rm -rf "$dir/pkg" "$dir/importcfg" "$dir/tool"
 run_go build -trimpath -ldflags='-s -w' -o "$dir/forkbox-gobuild" .
+run_go build -C ../session -trimpath -ldflags='-s -w' -o "$dir/forkbox-gosession" .
 run_go list -export -deps -gcflags=all=-dwarf=false \
   -f '{{if .Export}}{{.ImportPath}} {{.Export}}{{end}}' std |
   while read -r package archive; do

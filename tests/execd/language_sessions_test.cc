@@ -6,6 +6,7 @@
 #include <memory>
 #include <ostream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/clock.h"
@@ -264,6 +265,52 @@ const std::vector<Story> kStories = {
           .out = "child\n4\n"},
          {.code = "\"\u00e9\\n\\u2603\"", .result = "\"\u00e9\\n\u2603\""},
      }},
+    {"Go",
+     "go",
+     {
+         {.code = "import \"fmt\"\n\nfunc add(a, b int) int {\n\treturn a + b\n}\n\n"
+                  "fmt.Println(add(1, 2))",
+          .out = "3\n"},
+         {.code = "var base = 10\ntype P struct{ X, Y int }\nfunc (p P) Sum() int { return p.X + "
+                  "p.Y + base }"},
+         {.code = "P{1, 2}.Sum()", .result = "13"},
+         {.code = "P{1, 2}", .result = "{X:1 Y:2}"},
+         {.code = "x := add(base, 1)\nx * 2", .result = "22"},
+         {.code = "strings.ToUpper(\"no import\")", .result = "NO IMPORT"},
+         {.code = "fmt.Println(\"its two values are not shown\")",
+          .out = "its two values are not shown\n"},
+         {.code = "func add(a, b int) string { return fmt.Sprint(a, \"+\", b) }\nadd(1, 2)",
+          .result = "1+2"},
+         {.code = "var base = 20"},
+         {.code = "base", .result = "20"},
+         {.code = "const (\n\tA = iota\n\tB\n\tC\n)"},
+         {.code = "const B = \"b\"\nfmt.Sprint(A, B, C)", .result = "0b2"},
+         {.code = "fmt.Println(1)\n\nvar s string = base",
+          .ename = "CompileError",
+          .evalue = "cell-13:3:16: cannot use base (variable of type int) as string value",
+          .traceback = "cell-13:3:16"},
+         {.code = "fmt.Println(1)\nfmt.Println(2", .ename = "CompileError", .evalue = "cell-14:"},
+         {.code = "import \"github.com/a/b\"\nb.F()",
+          .ename = "CompileError",
+          .evalue = "package github.com/a/b is not in the standard library"},
+         {.code = "func bad(l []int) int {\n\treturn l[3]\n}"},
+         {.code = "\nfmt.Println(\"first\")\nbad(nil)",
+          .out = "first\n",
+          .err = "panic: runtime error: index out of range [3] with length 0",
+          .ename = "Panic",
+          .evalue = "runtime error: index out of range [3] with length 0",
+          .traceback = "cell-16:2"},
+         {.code = "os.Exit(3)", .ename = "ExitError", .evalue = "exit status 3"},
+         {.code = "for i := 0; i < 2; i++ {\n\tif i == 1 {\n\t\tfmt.Println(i)\n\t}\n}",
+          .out = "1\n"},
+         {.code = "package main\n\nimport \"fmt\"\n\nfunc main() {\n\tfmt.Println(\"whole\")\n}",
+          .out = "whole\n"},
+         {.code = "func() { fmt.Println(\"literal\") }()", .out = "literal\n"},
+         {.code = "// nothing"},
+         {.code = ""},
+         {.code = "url := \"shadow\"; rand := struct{ Int int }{4}\nfmt.Sprint(url, rand.Int)",
+          .result = "shadow4"},
+     }},
 };
 
 INSTANTIATE_TEST_SUITE_P(All, LanguageSessions, ::testing::ValuesIn(kStories),
@@ -290,7 +337,8 @@ TEST_P(InterruptedSessions, GoOnWithTheirState) {
   auto started = SessionUnderTest::Start(**box, story.language);
   ASSERT_TRUE(started) << started.error().message;
   SessionUnderTest& session = **started;
-  session.Interrupt();  // idle: nothing
+  session.Interrupt();  // idle: nothing, once it has arrived
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
   EXPECT_EQ(session.Run(story.before).ename, "");
   for (int round = 0; round < 2; ++round) {
     session.Send(story.busy);
@@ -300,6 +348,7 @@ TEST_P(InterruptedSessions, GoOnWithTheirState) {
     ASSERT_FALSE(outcome.died) << outcome.err;
     EXPECT_EQ(outcome.ename, "KeyboardInterrupt") << outcome.traceback;
     session.Interrupt();
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
   }
   const CellOutcome outcome = session.Run(story.after);
   ASSERT_FALSE(outcome.died);
@@ -331,7 +380,8 @@ INSTANTIATE_TEST_SUITE_P(
         Busy{"JavaLoop", "java", "int kept = 41;", "System.out.println(\"busy\");\nwhile (true) {}",
              "kept + 1", "42"},
         Busy{"JavaSleep", "java", "int kept = 41;",
-             "System.out.println(\"busy\");\nThread.sleep(1_000_000);", "kept + 1", "42"}),
+             "System.out.println(\"busy\");\nThread.sleep(1_000_000);", "kept + 1", "42"},
+        Busy{"GoLoop", "go", "var kept = 41", "println(\"busy\")\nfor {\n}", "kept + 1", "42"}),
     [](const auto& each) { return each.param.name; });
 
 struct Death {
@@ -372,6 +422,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Death{"JavaScriptEndOfChannel", "javascript", "", 0},
                       Death{"JavaExits", "java", "System.exit(5);", 5},
                       Death{"JavaEndOfChannel", "java", "", 0},
+                      Death{"GoEndOfChannel", "go", "", 0},
                       Death{"JavaScriptEndOfChannelWhileBusy", "javascript", "busy", 0}),
     [](const auto& each) { return each.param.name; });
 

@@ -1,0 +1,3 @@
+module forkbox/gosession
+
+go 1.21
