@@ -14,7 +14,6 @@ namespace forkbox::execd {
 namespace {
 
 constexpr const char* kTypeScript = "typescript";
-constexpr const char* kJavaScript = "javascript";
 
 struct Context {
   Context(ContextInfo in_info, std::unique_ptr<ContextSession> in_session)
@@ -82,7 +81,7 @@ class Contexts::Impl {
     const SteadyTime started = clock_.Now();
     sandbox::BoxProgram program;
     program.kind = sandbox::BoxProgram::Kind::kSession;
-    program.language = language == kTypeScript ? kJavaScript : language;
+    program.language = language;  // its manifest knows whose session typescript has
     program.cwd = cwd;
     program.env.assign(options_.env.begin(), options_.env.end());
     auto process = box_.Start(program);
@@ -196,8 +195,7 @@ class Contexts::Impl {
     if (!place) return TooMany();
     auto copy = context->session->Fork(DeadlineOfStart());
     if (!copy) {
-      // After half a conversation nobody knows what the other half would be.
-      if (copy.error().code != ErrorCode::kInvalidArgument) Forget(*context, copy.error().message);
+      if (context->session->HasEnded()) Forget(*context, copy.error().message);
       return Fail(copy.error());
     }
     return Add(context->info.language, context->info.cwd, std::move(*copy));

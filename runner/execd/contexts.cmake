@@ -3,5 +3,5 @@ app_library(execd_session_wire SOURCES session_wire.cc PUBLIC app::base PRIVATE 
 app_test(session_wire_test SOURCES session_wire_test.cc LIBS app::execd_session_wire LABEL unit)
 app_library(execd_contexts
   SOURCES contexts.cc contexts_session.cc
-  PUBLIC app::base app::sandbox $<TARGET_NAME_IF_EXISTS:app::execd_files>
+  PUBLIC app::base app::sandbox app::execd_files
   PRIVATE app::execd_session_wire app::schema)

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,6 +37,12 @@ constexpr int kMaxPid = 1 << 22;  // proc(5), pid_max
 constexpr std::size_t kMaxTracebackLines = 10'000;
 
 void SetNonBlocking(int fd) { ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK); }
+
+// How many bytes can be read at once.
+std::size_t Waiting(int fd) {
+  int size = 0;
+  return ::ioctl(fd, FIONREAD, &size) == 0 && size > 0 ? static_cast<std::size_t>(size) : 0;
+}
 
 std::string TextOf(const json& message, const char* name) {
   const auto found = message.find(name);
@@ -150,12 +157,13 @@ Result<void> ContextSession::AwaitReady(Deadline deadline) {
   return {};
 }
 
-bool ContextSession::ReadChannel() {
+bool ContextSession::ReadChannel(std::size_t most) {
   std::array<char, kReadBytes> bytes;  // NOLINT: filled by recv
   while (true) {
     // Descriptors that come along are dropped by the kernel: there is no place for them
     // (recvmsg(2)).
-    const ssize_t size = ::recv(channel_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
+    const ssize_t size =
+        ::recv(channel_.get(), bytes.data(), std::min(most, bytes.size()), MSG_DONTWAIT);
     if (size > 0) {
       frames_.Append({bytes.data(), static_cast<std::size_t>(size)});
       return true;
@@ -190,7 +198,7 @@ Result<json> ContextSession::NextFrame(Deadline deadline) {
       continue;
     }
     if (polled[0].revents != 0) {
-      open = ReadChannel();
+      open = ReadChannel(kReadBytes);
     } else if (polled[1].revents != 0) {
       open = false;
     }
@@ -271,8 +279,6 @@ std::optional<std::string> ContextSession::RunCell(const std::string& code, Even
     json message;
     const FrameReader::Step step = frames_.Next(&message);
     if (step == FrameReader::Step::kFrame) {
-      Drain(stdout_, listener);
-      Drain(stderr_, listener);
       broken_ = !Handle(message, listener, &done, &error);
     } else if (step == FrameReader::Step::kBroken) {
       broken_ = true;
@@ -287,9 +293,13 @@ std::optional<std::string> ContextSession::RunCell(const std::string& code, Even
       const auto patience = std::chrono::ceil<milliseconds>(left).count();
       if (::poll(polled.data(), polled.size(),
                  static_cast<int>(std::clamp<std::int64_t>(patience, 0, 60'000))) > 0) {
-        if (polled[1].revents != 0) Drain(stdout_, listener);
-        if (polled[2].revents != 0) Drain(stderr_, listener);
-        if (polled[0].revents != 0) open = ReadChannel();
+        // What was written before a message is told before it: all of it is in the pipes once
+        // the message is here. So the pipes are emptied between the look at what there is of
+        // messages and the reading of just that.
+        const std::size_t size = polled[0].revents != 0 ? Waiting(channel_.get()) : 0;
+        Drain(stdout_, listener);
+        Drain(stderr_, listener);
+        if (polled[0].revents != 0) open = ReadChannel(std::max<std::size_t>(size, 1));
         if (polled[3].revents != 0) {
           open = open && polled[0].revents != 0 && ++reads_after_end < kReadsAfterEnd;
         }
@@ -327,14 +337,18 @@ Result<std::unique_ptr<ContextSession>> ContextSession::Fork(Deadline deadline) 
   }
   const std::array<int, 4> given{channel->far.get(), in->far.get(), out->far.get(), err->far.get()};
   if (auto sent = SendFrame(channel_.get(), {{"op", "fork"}}, deadline, given); !sent) {
+    broken_ = true;  // after half a conversation nobody knows what the other half would be
     return Fail(sent.error());
   }
   for (auto* ends : {&channel, &in, &out, &err}) (*ends)->far.Reset();
   auto answer = NextFrame(deadline);
-  if (!answer) return Fail(ErrorCode::kUnavailable, answer.error().message);
+  if (!answer) {
+    broken_ = true;
+    return Fail(ErrorCode::kUnavailable, answer.error().message);
+  }
   const std::string what = TextOf(*answer, "ev");
   if (what == "fork_failed") {
-    return Fail(ErrorCode::kInvalidArgument, TextOf(*answer, "message"));
+    return Fail(ErrorCode::kUnavailable, TextOf(*answer, "message"));
   }
   if (what != "forked") {
     broken_ = true;

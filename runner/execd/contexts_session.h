@@ -38,8 +38,7 @@ class ContextSession {
   // drops once the sink listens no more. Why the session has ended, if it has.
   std::optional<std::string> RunCell(const std::string& code, EventSink& sink);
 
-  // A copy of it that is ready. kInvalidArgument: the session says that it cannot, and why.
-  // kUnavailable: it failed; HasEnded() may be true then.
+  // A copy of it that is ready. kUnavailable: the session cannot, and says why, or has ended.
   Result<std::unique_ptr<ContextSession>> Fork(Deadline deadline);
 
   // It is gone, or has hung up.
@@ -62,8 +61,8 @@ class ContextSession {
 
   // kFrame, or why there is none: kDeadlineExceeded, or kUnavailable when it has ended.
   Result<nlohmann::json> NextFrame(Deadline deadline);
-  // What is there now. False: the channel has come to its end.
-  bool ReadChannel();
+  // At most so much of what is there. False: the channel has come to its end.
+  bool ReadChannel(std::size_t most);
   std::string FindWhyEnded();
   static void Drain(Output& output, Listener& listener);
   // False: it breaks the rules of the wire.

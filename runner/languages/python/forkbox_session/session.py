@@ -236,6 +236,7 @@ class Session:
         checked.setdefault("text/plain", "")
         flush()
         channel.send(ev="display", data=rich.within_bounds(checked))
+        channel.wait_until_taken()
 
     # ---- copies
 

@@ -3,15 +3,20 @@
 Several threads may send. An interrupt never cuts a frame in two: it waits for its end.
 """
 import array
+import contextlib
+import fcntl
 import json
 import os
 import socket
 import struct
+import termios
 import threading
+import time
 
 CHANNEL = 3
 MAX_FRAME_BYTES = 16 << 20
 FORK_DESCRIPTORS = 4
+TAKEN_PATIENCE = 0.05  # seconds
 
 
 class Closed(Exception):
@@ -61,6 +66,17 @@ class Channel:
         if is_main and self.interrupted and not self.sending:
             self.interrupted = False
             raise KeyboardInterrupt
+
+    def wait_until_taken(self):
+        """So that what is printed next comes after what was sent; a slow reader is not waited for."""
+        size = array.array("i", [1])
+        end = time.monotonic() + TAKEN_PATIENCE
+        with contextlib.suppress(OSError, AttributeError):
+            while time.monotonic() < end:
+                fcntl.ioctl(self.socket, termios.TIOCOUTQ, size)  # unix(7): SIOCOUTQ
+                if size[0] == 0:
+                    return
+                time.sleep(0.00005)
 
     def receive(self):
         """The next message and the descriptors that came with it. Interrupts do not get here."""
