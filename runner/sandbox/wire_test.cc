@@ -226,7 +226,7 @@ TEST(JobWireTest, NoBytesBreakTheReaders) {
 
 TEST(ForkserverConfigTest, WhatIsEncodedIsDecoded) {
   ForkserverConfig config;
-  config.templates = {{"python", {"/usr/bin/python3", "-x"}, {"A=1"}}, {"exec", {"/x"}, {}}};
+  config.templates = {{"python", {"/usr/bin/python3", "-x"}, {"A=1"}}, {"exec", {"/x"}, {}, true}};
   config.binds = {{"/a", "/b"}};
   config.uid_base = 5;
   config.uid_count = 6;
@@ -235,6 +235,8 @@ TEST(ForkserverConfigTest, WhatIsEncodedIsDecoded) {
   ASSERT_TRUE(decoded);
   EXPECT_EQ(decoded->Encode(), config.Encode());
   EXPECT_EQ(decoded->templates.at(0).command.at(1), "-x");
+  EXPECT_FALSE(decoded->templates.at(0).lazy);
+  EXPECT_TRUE(decoded->templates.at(1).lazy);
   EXPECT_FALSE(decoded->privileged);
   EXPECT_FALSE(ForkserverConfig::Decode(config.Encode() + "x"));
   EXPECT_FALSE(ForkserverConfig::Decode(""));

@@ -20,16 +20,6 @@ using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 using ::testing::HasSubstr;
 
-template <class Condition>
-bool Eventually(Condition condition) {
-  const auto give_up = steady_clock::now() + 20s;
-  while (!condition()) {
-    if (steady_clock::now() > give_up) return false;
-    std::this_thread::sleep_for(5ms);
-  }
-  return true;
-}
-
 std::unique_ptr<ProcessDriver> StartOrFail(ProcessDriverOptions options) {
   ::signal(SIGPIPE, SIG_IGN);
   auto driver = StartProcessDriver(std::move(options));

@@ -158,40 +158,6 @@ TEST_F(BoxContract, TheNextOneIsStartedAfterAllWereKilled) {
   EXPECT_SAYS(RunIn(*box_, "echo still here"), "still here\n");
 }
 
-TEST_F(BoxContract, FrozenStandsStillAndGoesOn) {
-  ASSERT_TRUE(RunIn(*box_,
-                    "(i=0; while :; do i=$((i+1)); echo $i > n.new; mv n.new n; done) "
-                    "> /dev/null 2>&1 &")
-                  .exit_code == 0);
-  auto talker = box_->Start(Shell("while :; do echo tick; sleep 0.01; done"));
-  ASSERT_TRUE(talker) << talker.error().message;
-  EXPECT_NE(ReadUntil(talker->stdout_pipe.get(), "tick\n"), "");
-  for (int round = 0; round < 3; ++round) {
-    auto frozen = box_->Freeze();
-    ASSERT_TRUE(frozen) << frozen.error().message;
-    EXPECT_TRUE(box_->Freeze());
-    const std::uint64_t before = box_->Usage().cpu_us;
-    std::this_thread::sleep_for(100ms);
-    EXPECT_EQ(box_->Usage().cpu_us, before);
-    ASSERT_TRUE(box_->Thaw());
-    EXPECT_TRUE(box_->Thaw());
-    const Ended ended = RunIn(*box_, "a=$(cat n); while [ \"$(cat n)\" = \"$a\" ]; do :; done");
-    EXPECT_EQ(ended.exit_code, 0) << Describe(ended);
-  }
-  // A start waits for the thaw; a frozen box can be ended.
-  ASSERT_TRUE(box_->Freeze());
-  std::thread thaw([this] {
-    std::this_thread::sleep_for(100ms);
-    EXPECT_TRUE(box_->Thaw());
-  });
-  EXPECT_SAYS(RunIn(*box_, "echo thawed"), "thawed\n");
-  thaw.join();
-  ASSERT_TRUE(box_->Freeze());
-  box_->End();
-  const Ended ended = Finish(std::move(*talker));
-  EXPECT_EQ(ended.signal, SIGKILL) << Describe(ended);
-}
-
 TEST_F(BoxContract, EndEndsEverything) {
   auto process = box_->Start(Shell("sleep 1000 & sleep 1000"));
   ASSERT_TRUE(process) << process.error().message;

@@ -25,16 +25,6 @@ BoxProgram PythonProgram(const std::string& code, std::vector<std::string> args 
   return program;
 }
 
-template <class Condition>
-bool Eventually(Condition condition) {
-  const auto give_up = steady_clock::now() + 20s;
-  while (!condition()) {
-    if (steady_clock::now() > give_up) return false;
-    std::this_thread::sleep_for(5ms);
-  }
-  return true;
-}
-
 std::string Contents(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "runner/sandbox/box.h"
@@ -38,5 +39,16 @@ inline Ended RunIn(Box& box, const std::string& script) { return RunIn(box, Shel
 // Reads from the descriptor until `text` has come, "" otherwise; what came.
 std::string ReadUntil(int fd, const std::string& text,
                       std::chrono::milliseconds patience = std::chrono::seconds(30));
+
+// True as soon as `condition` is; false when it has not become so in time.
+template <class Condition>
+bool Eventually(Condition condition) {
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > give_up) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return true;
+}
 
 }  // namespace forkbox::sandbox::testing
