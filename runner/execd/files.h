@@ -87,7 +87,8 @@ class Files {
   Result<std::vector<FileInfo>> List(const std::string& path, std::uint32_t depth);
   // With its parents; the permission is for a last component that was not there.
   Result<void> MakeDirectory(const std::string& path, const Permission& permission);
-  // All below it too; plain files as well. What is not there is fine.
+  // All below it too; plain files as well. What is not there is fine. kInvalidArgument for the root
+  // and for what ends in "." or "..", as rm(1) has it.
   Result<void> RemoveTree(const std::string& path);
   // That one can go there: kInvalidArgument with the reference's words if not (4.1).
   Result<void> CheckDirectory(const std::string& path);

@@ -184,6 +184,24 @@ TEST_F(HostileFiles, ManySideBySide) {
   }
   threads.clear();
   EXPECT_EQ(PathsOf(files_->Search(".", "*")).size(), 50U + 12 * 20);
+  // Of the agents that took, few are kept.
+  std::size_t agents = 100;
+  const auto end = std::chrono::steady_clock::now() + 20s;
+  while (agents > 4 && std::chrono::steady_clock::now() < end) {
+    agents = std::stoul(Run("cat /proc/[0-9]*/comm 2>/dev/null | grep -c agent_template || true"));
+  }
+  EXPECT_LE(agents, 4U);
+  EXPECT_GE(agents, 1U);
+}
+
+TEST_F(HostileFiles, WorkWhereNothingMoreCanBeStarted) {
+  Open({.pids = 24});
+  auto bomb = Start(
+      "exec python3 -c \"\nimport os, time\ntry:\n while os.fork(): pass\n time.sleep(1000)\n"
+      "except OSError:\n print('up', flush=True)\n time.sleep(1000)\n\"");
+  EXPECT_DONE(Write("f", "x"));
+  EXPECT_DONE(files_->Info("f"));
+  EXPECT_DONE(files_->Signal(bomb.pid, SIGKILL, true));
 }
 
 TEST_F(HostileFiles, SignalsReachProcessesAndGroups) {

@@ -231,6 +231,10 @@ TEST_F(FileOperations, RemovesTrees) {
   Run("chmod 755 ro; touch sub");
   EXPECT_REFUSED(files_->RemoveTree("sub/below"), kInternal, "not a directory");
   EXPECT_REFUSED(files_->RemoveTree("/usr/bin/env"), kInternal, "read-only file system");
+  for (const char* path : {"/", "//", ".", "..", "sub/..", "/box/work/.", "./"}) {
+    EXPECT_REFUSED(files_->RemoveTree(path), kInvalidArgument, "refusing to remove");
+  }
+  EXPECT_DONE(files_->Info("ro/keep"));
   // The work directory itself is one of ours; whatever was in it is gone.
   Run("touch more");
   (void)files_->RemoveTree("/box/work");

@@ -528,6 +528,42 @@ TEST_F(FilesPeers, UploadsToWhomeverEndInTimeAndAreCleanedUp) {
   }
 }
 
+// Both ends are in this process here: what either leaves open is seen by TearDown().
+TEST_F(FilesPeers, NoOperationLeavesADescriptorBehind) {
+  std::uint16_t port = 0;
+  const UniqueFd listener = Listener(&port);
+  ScriptedBox box({Honest()});
+  {
+    Files files(box);
+    for (int i = 0; i < 3; ++i) {
+      ASSERT_TRUE(files.MakeDirectory("a/b/c", {.owner = "", .group = "", .mode = 0700}));
+      auto upload = files.Create("a/f", {});
+      ASSERT_TRUE(upload && (*upload)->Write("text") && (*upload)->Commit());
+      auto dropped = files.Create("a/g", {});
+      ASSERT_TRUE(dropped && (*dropped)->Write("text"));
+      dropped->reset();
+      EXPECT_EQ(files.Replace({"a/f", "t", "T"}).value(), 2U);
+      EXPECT_FALSE(files.Replace({"a/nothing", "t", "T"}));
+      EXPECT_EQ(files.Open("a/f")->size, 4U);
+      EXPECT_FALSE(files.Open("a"));
+      EXPECT_EQ(files.List(".", 9)->size(), 4U);
+      EXPECT_EQ(files.Search(".", "*")->size(), 1U);
+      EXPECT_FALSE(files.Search(".", "["));
+      EXPECT_FALSE(files.List("a/f", 1));
+      EXPECT_TRUE(files.SetPermission("a/f", {.owner = "", .group = "", .mode = 0600}));
+      EXPECT_TRUE(files.Move("a/f", "a/h"));
+      EXPECT_TRUE(files.CheckDirectory("a"));
+      EXPECT_TRUE(files.Remove("a/h"));
+      EXPECT_TRUE(files.Connect(port));
+      EXPECT_FALSE(files.Connect(1));
+      EXPECT_FALSE(files.Signal(0x3fffffff, 0, false));
+      EXPECT_TRUE(files.RemoveTree("a"));
+    }
+    EXPECT_EQ(box.started(), 1U);
+  }
+  box.Join();
+}
+
 TEST_F(FilesPeers, SoManyAtOnceAndNoMore) {
   ScriptedBox box({Honest()});
   {

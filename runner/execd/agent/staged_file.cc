@@ -65,6 +65,7 @@ Result<void> StagedFile::Open() {
       return FailSystem("open", target_);
     }
   }
+  if (target_.ends_with('/')) return FailSystem("open", target_, EISDIR);
   file_.Reset(
       ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0777));
   if (!file_) return FailSystem("open", target_);

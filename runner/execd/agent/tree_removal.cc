@@ -147,6 +147,10 @@ Result<void> RemoveTree(const std::string& path, const std::function<bool()>& ca
   // As unlink(2) has it for links, also where a slash follows.
   std::string name = path;
   while (name.size() > 1 && name.ends_with('/')) name.pop_back();
+  // As rm(1) has it: nobody who asks for these has meant all that they are.
+  if (name == "/" || name.ends_with("/.") || name.ends_with("/..")) {
+    return Fail(ErrorCode::kInvalidArgument, "refusing to remove " + path);
+  }
   if (::unlink(name.c_str()) == 0 || errno == ENOENT) return {};
   const int unlinked = errno;
   struct stat status {};
