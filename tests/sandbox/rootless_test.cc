@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "base/unique_fd.h"
+#include "tests/sandbox/box_under_test.h"
 #include "tests/sandbox/leftovers_probe.h"
 #include "tests/sandbox/process_driver_under_test.h"
 
@@ -102,6 +103,17 @@ TEST(Rootless, RunsAndIsolatesAndSaysWhatIsMissing) {
     disk.limits.disk_bytes = 8 << 20;
     outcome = RunJob(**driver, disk);
     expect(outcome.stdout_text == "28\n", Describe(outcome));
+
+    // Boxes, with all that the host gives without privileges.
+    if (auto box = (*driver)->OpenBox({}); box) {
+      Ended ended = RunIn(**box, "echo box > f; exit 4");
+      expect(ended.exit_code == 4, Describe(ended));
+      ended = RunIn(**box, "kill -9 -1; cat f; python3 -c 'import os; print(os.openpty())'");
+      expect(ended.out == "box\n(3, 4)\n", Describe(ended));
+      (*box)->End();
+    } else {
+      out << "box: " << box.error().message << "\n";
+    }
 
     // No network, no host, no other processes, no capabilities, no way to get them.
     Job caged = Python(
