@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <utility>
@@ -32,46 +33,57 @@ LeftoverPipes::~LeftoverPipes() {
   if (thread_.joinable()) thread_.join();
 }
 
-void LeftoverPipes::Add(UniqueFd pipe, Consumer consumer) {
-  if (!pipe) return;
+LeftoverPipes::Id LeftoverPipes::Add(UniqueFd pipe, Consumer consumer) {
+  if (!pipe) return 0;
   SetNonBlocking(pipe.get());
   const std::lock_guard lock(mutex_);
-  added_.push_back({std::move(pipe), std::move(consumer)});
+  entries_.push_back({++last_id_, std::move(pipe), std::move(consumer)});
+  if (entries_.size() > kMaxPipes) entries_.pop_front();
   if (!thread_.joinable()) {
     wake_.Reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     FORKBOX_CHECK(wake_.valid());
     thread_ = std::thread([this] { Loop(); });
-    return;
   }
   const std::uint64_t one = 1;
   (void)!::write(wake_.get(), &one, sizeof one);
+  return last_id_;
+}
+
+UniqueFd LeftoverPipes::Take(Id id) {
+  const std::lock_guard lock(mutex_);
+  const auto found = std::ranges::find(entries_, id, &Entry::id);
+  if (found == entries_.end()) return {};
+  UniqueFd pipe = std::move(found->pipe);
+  entries_.erase(found);
+  // The thread may be waiting for it: it must not spin on what is no longer its own.
+  const std::uint64_t one = 1;
+  (void)!::write(wake_.get(), &one, sizeof one);
+  return pipe;
 }
 
 void LeftoverPipes::Loop() {
-  std::list<Entry> entries;
   std::vector<char> buffer(kPipeReadBytes);
   std::vector<pollfd> polled;
   for (;;) {
     {
       const std::lock_guard lock(mutex_);
       if (ending_) return;
-      entries.splice(entries.end(), added_);
+      polled.assign(1, {wake_.get(), POLLIN, 0});
+      for (const Entry& entry : entries_) polled.push_back({entry.pipe.get(), POLLIN, 0});
     }
-    while (entries.size() > kMaxPipes) entries.pop_front();
-    polled.assign(1, {wake_.get(), POLLIN, 0});
-    for (const Entry& entry : entries) polled.push_back({entry.pipe.get(), POLLIN, 0});
     if (::poll(polled.data(), polled.size(), -1) < 0) continue;
     if (polled[0].revents != 0) {
       std::uint64_t count = 0;
       (void)!::read(wake_.get(), &count, sizeof count);
     }
-    std::size_t at = 1;
-    for (auto entry = entries.begin(); entry != entries.end(); ++at) {
-      const bool ended = polled[at].revents != 0 &&
-                         ReadOnce(entry->pipe.get(), buffer, [&](std::string_view bytes) {
-                           if (entry->consumer) entry->consumer(bytes);
-                         }) == PipeState::kEnded;
-      entry = ended ? entries.erase(entry) : std::next(entry);
+    {
+      // Whichever are here now: reading costs nothing where nothing has come.
+      const std::lock_guard lock(mutex_);
+      std::erase_if(entries_, [&](const Entry& entry) {
+        return ReadOnce(entry.pipe.get(), buffer, [&](std::string_view bytes) {
+                 if (entry.consumer) entry.consumer(bytes);
+               }) == PipeState::kEnded;
+      });
     }
     std::this_thread::sleep_for(kPause);
   }

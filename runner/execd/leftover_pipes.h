@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <list>
 #include <mutex>
@@ -26,21 +27,28 @@ class LeftoverPipes {
   LeftoverPipes(const LeftoverPipes&) = delete;
   LeftoverPipes& operator=(const LeftoverPipes&) = delete;
 
-  // Null: it is dropped. The 257th pipe takes the place of the oldest, which is closed.
-  void Add(UniqueFd pipe, Consumer consumer = nullptr);
+  using Id = std::uint64_t;
+
+  // Null: it is dropped. The 257th pipe takes the place of the oldest, which is closed. The pipe is
+  // non-blocking from here on.
+  Id Add(UniqueFd pipe, Consumer consumer = nullptr);
+  // Gives one back. None when it has ended or made room.
+  UniqueFd Take(Id id);
 
  private:
   struct Entry {
+    Id id = 0;
     UniqueFd pipe;
     Consumer consumer;
   };
   void Loop();
 
   std::mutex mutex_;
-  std::list<Entry> added_;  // by mutex_; the thread takes them over
-  UniqueFd wake_;           // eventfd(2); by mutex_
-  bool ending_ = false;     // by mutex_
-  std::thread thread_;      // started by the first pipe
+  std::list<Entry> entries_;  // by mutex_, as all below
+  Id last_id_ = 0;
+  bool ending_ = false;
+  UniqueFd wake_;       // eventfd(2)
+  std::thread thread_;  // started by the first pipe
 };
 
 }  // namespace forkbox::execd

@@ -14,3 +14,4 @@ function(_execd_commands_test name)
 endfunction()
 
 _execd_commands_test(execd_commands_test commands_test.cc)
+_execd_commands_test(execd_shells_test shells_test.cc)
