@@ -62,7 +62,6 @@ public final class ForkboxSession {
     shell = JShell.builder().executionEngine("local").build();
     shell.addToClasspath(Path.of("").toAbsolutePath().toString());
     analysis = shell.sourceCodeAnalysis();
-    for (String name : IMPORTS) shell.eval("import " + name + ";");
   }
 
   public static void main(String[] args) throws Exception {
@@ -75,6 +74,8 @@ public final class ForkboxSession {
     reader.start();
     Signal.handle(new Signal("INT"), signal -> session.interrupt());
     session.send("{\"ev\":\"ready\",\"pid\":" + ProcessHandle.current().pid() + ",\"forks\":false}");
+    // The first cell may be on its way by then.
+    for (String name : IMPORTS) session.shell.eval("import " + name + ";");
     for (; ; ) session.run(cells.take());
   }
 
