@@ -245,7 +245,9 @@ Result<ForkserverClient::Waiting> ForkserverClient::Ask(ForkRequest request, std
     }
     std::unique_lock lock(mutex_);
     const TemplateState& state = templates_.at(request.template_index);
-    changed_.wait_until(lock, deadline, [&] { return state.heard != before.heard || gone_; });
+    const bool news =
+        changed_.wait_until(lock, deadline, [&] { return state.heard != before.heard || gone_; });
+    if (!news) return Fail(ErrorCode::kUnavailable, Text(answer.message) + " in time");
     // The death of one that was ready is followed by another start, and the news of that.
     if (state.heard != before.heard && !state.ready && !before.ready) {
       return Fail(ErrorCode::kUnavailable, state.reason);

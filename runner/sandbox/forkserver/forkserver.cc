@@ -26,8 +26,10 @@
 #include "base/check.h"
 #include "runner/sandbox/forkserver/cell.h"
 #include "runner/sandbox/forkserver/cgroup.h"
+#include "runner/sandbox/forkserver/driver_line.h"
 #include "runner/sandbox/forkserver/live_cell.h"
 #include "runner/sandbox/forkserver/net_namespaces.h"
+#include "runner/sandbox/forkserver/remains.h"
 #include "runner/sandbox/forkserver/root_fs.h"
 #include "runner/sandbox/forkserver/seccomp_filter.h"
 #include "runner/sandbox/forkserver/streams.h"
@@ -38,21 +40,13 @@
 namespace forkbox::sandbox {
 namespace {
 
-// A cell's cgroup outlives it until the driver has read what is written there, which it says by
-// letting go of the status socket, and then for a moment while the kernel buries the last process.
-struct Remains {
-  CellCgroup cgroup;
-  UniqueFd status;
-  std::uint32_t uid_index = 0;
-};
-
 constexpr int kMaxTemplateFailures = 5;
 
 class Forkserver {
  public:
-  Forkserver(UniqueFd control, const ForkserverConfig& config, CgroupTree cgroups,
+  Forkserver(DriverLine* driver, const ForkserverConfig& config, CgroupTree cgroups,
              std::vector<sock_filter> filter)
-      : control_(std::move(control)),
+      : driver_(driver),
         config_(config),
         cgroups_(std::move(cgroups)),
         wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
@@ -70,15 +64,12 @@ class Forkserver {
   }
 
   int Run() {
-    ControlMessage ready;
-    ready.kind = ControlKind::kReady;
-    ready.flags = cgroups_.protections() | (config_.privileged ? kOwnUid : 0U);
-    Tell(ready);
+    driver_->SayReady(cgroups_.protections() | (config_.privileged ? kOwnUid : 0U));
     for (std::size_t i = 0; i < templates_.size(); ++i) {
       if (templates_[i].wanted) StartTemplate(i);
     }
     std::thread reaper([this] { ReapLoop(); });
-    BuildLoop();
+    for (ForkRequest request; driver_->Hear(&request);) Build(request);
     // The process is pid 1: its end is the end of every template and cell. Their cgroups are
     // removed first, as far as the dead leave them.
     KillEverything();
@@ -89,11 +80,6 @@ class Forkserver {
   }
 
  private:
-  void Tell(const ControlMessage& message, std::span<const int> fds = {}) {
-    std::lock_guard lock(tell_mutex_);
-    (void)SendPacket(control_.get(), &message, sizeof message, fds);
-  }
-
   void Wake() {
     const std::uint64_t one = 1;
     (void)!::write(wake_.get(), &one, sizeof one);
@@ -142,13 +128,7 @@ class Forkserver {
     entry.control.Reset();
     entry.errors.Reset();
     ++entry.failures;
-    ControlMessage message;
-    message.kind = ControlKind::kTemplate;
-    message.template_index = static_cast<std::uint32_t>(index);
-    message.error = ECHILD;
-    const std::string reason = entry.LastWords();
-    std::strncpy(message.text.data(), reason.c_str(), message.text.size() - 1);
-    Tell(message);
+    driver_->SayTemplateFailed(index, entry.LastWords());
     StatusMessage lost;
     lost.kind = StatusKind::kTemplateLost;
     for (auto& [id, cell] : cells_) {
@@ -170,25 +150,6 @@ class Forkserver {
 
   // ------------------------------------------------------------------ builder
 
-  void BuildLoop() {
-    for (;;) {
-      ForkRequest request;
-      const ssize_t size = RecvPacket(control_.get(), &request, sizeof request, nullptr, nullptr);
-      if (size <= 0) return;
-      if (size != sizeof request) continue;
-      Build(request);
-    }
-  }
-
-  void Refuse(std::uint64_t request_id, int error, const std::string& text) {
-    ControlMessage message;
-    message.kind = ControlKind::kForked;
-    message.request_id = request_id;
-    message.error = error != 0 ? error : EIO;
-    std::strncpy(message.text.data(), text.c_str(), message.text.size() - 1);
-    Tell(message);
-  }
-
   void Build(const ForkRequest& request) {
     switch (request.kind) {
       case RequestKind::kRun:
@@ -200,13 +161,13 @@ class Forkserver {
       case RequestKind::kThaw:
         return FreezeOrThaw(request);
     }
-    Refuse(request.request_id, EINVAL, "no such request");
+    driver_->Refuse(request, EINVAL, "no such request");
   }
 
   // With mutex_ held. False when the template cannot be forked now, which has been answered.
   bool IsReady(const ForkRequest& request) {
     if (request.template_index >= templates_.size()) {
-      Refuse(request.request_id, EINVAL, "no such template");
+      driver_->Refuse(request, EINVAL, "no such template");
       return false;
     }
     WarmTemplate& entry = templates_[request.template_index];
@@ -217,7 +178,7 @@ class Forkserver {
     }
     const bool may_come = (entry.spec.lazy || request.kind == RequestKind::kJoin) &&
                           entry.failures < kMaxTemplateFailures;
-    Refuse(request.request_id, may_come ? EINPROGRESS : EAGAIN, "template not ready");
+    driver_->Refuse(request, may_come ? EINPROGRESS : EAGAIN, "template not ready");
     return false;
   }
 
@@ -226,7 +187,7 @@ class Forkserver {
     {
       std::lock_guard lock(mutex_);
       if (request.kind == RequestKind::kRun && !IsReady(request)) return;
-      if (free_uids_.empty()) return Refuse(request.request_id, EAGAIN, "too many sandboxes");
+      if (free_uids_.empty()) return driver_->Refuse(request, EAGAIN, "too many sandboxes");
       // First in, first out: the longer a uid rests, the less a late straggler could matter.
       uid_index = free_uids_.front();
       free_uids_.pop_front();
@@ -237,7 +198,7 @@ class Forkserver {
       std::lock_guard lock(mutex_);
       free_uids_.push_back(uid_index);
     }
-    Refuse(request.request_id, EIO, built.error().message);
+    driver_->Refuse(request, EIO, built.error().message);
   }
 
   // On an error nothing is left; the uid is the caller's to give back.
@@ -316,11 +277,7 @@ class Forkserver {
 
   // With mutex_ held: once the reaper may close the descriptors they must be on their way.
   void Settle(const ForkRequest& request, LiveCell* live, std::span<const int> to_driver) {
-    ControlMessage reply;
-    reply.kind = ControlKind::kForked;
-    reply.request_id = request.request_id;
-    reply.box = cell_count_;
-    Tell(reply, to_driver);
+    driver_->Answer(request, to_driver, cell_count_);
     for (UniqueFd* fd : {&live->cgroup.cpu_usage, &live->cgroup.memory_peak,
                          &live->cgroup.memory_events, &live->cgroup.memory_now}) {
       fd->Reset();
@@ -336,7 +293,7 @@ class Forkserver {
   LiveCell* FindBox(const ForkRequest& request) {
     const auto found = cells_.find(request.box);
     if (found != cells_.end() && found->second.box && !found->second.killed) return &found->second;
-    Refuse(request.request_id, ESRCH, "the box has ended");
+    driver_->Refuse(request, ESRCH, "the box has ended");
     return nullptr;
   }
 
@@ -346,18 +303,15 @@ class Forkserver {
     LiveCell* live = FindBox(request);
     if (live == nullptr || !IsReady(request)) return;
     auto streams = MakeStreams(live->uid);
-    if (!streams) return Refuse(request.request_id, EIO, streams.error().message);
+    if (!streams) return driver_->Refuse(request, EIO, streams.error().message);
     if (!SendFork(templates_[request.template_index], *live, *streams)) {
       // The reaper will hear of its end and start another.
-      return Refuse(request.request_id, EINPROGRESS, TemplateGone(request));
+      return driver_->Refuse(request, EINPROGRESS, TemplateGone(request));
     }
-    ControlMessage reply;
-    reply.kind = ControlKind::kForked;
-    reply.request_id = request.request_id;
     const std::array<int, kJoinedFdCount> to_driver{
         streams->status.ours.get(), streams->channel.ours.get(), streams->in.theirs.get(),
         streams->out.ours.get(), streams->err.ours.get()};
-    Tell(reply, to_driver);
+    driver_->Answer(request, to_driver);
   }
 
   void FreezeOrThaw(const ForkRequest& request) {
@@ -366,18 +320,15 @@ class Forkserver {
     if (live == nullptr) return;
     if (request.kind == RequestKind::kThaw) {
       auto thawed = live->cgroup.Thaw();
-      if (!thawed) return Refuse(request.request_id, errno, thawed.error().message);
+      if (!thawed) return driver_->Refuse(request, errno, thawed.error().message);
       live->frozen = false;
     } else {
       live->frozen = true;  // even if only half of it is
       auto frozen = live->cgroup.Freeze();
-      if (!frozen) return Refuse(request.request_id, errno, frozen.error().message);
-      if (!*frozen) return Refuse(request.request_id, EINPROGRESS, "freezing");
+      if (!frozen) return driver_->Refuse(request, errno, frozen.error().message);
+      if (!*frozen) return driver_->Refuse(request, EINPROGRESS, "freezing");
     }
-    ControlMessage reply;
-    reply.kind = ControlKind::kForked;
-    reply.request_id = request.request_id;
-    Tell(reply);
+    driver_->Answer(request);
   }
 
   [[nodiscard]] std::uint32_t UidOf(std::uint32_t uid_index) const {
@@ -413,15 +364,7 @@ class Forkserver {
           polled.push_back({live.cell.init_pidfd.get(), POLLIN, 0});
           polled.push_back({live.killed ? -1 : live.status.get(), POLLIN, 0});
         }
-        bool removable = false;
-        for (const Remains& remains : remains_) {
-          pollfd status{remains.status.get(), 0, 0};  // a hang-up is always reported
-          if (::poll(&status, 1, 0) != 0) {
-            removable = true;  // tried again by the clock: nothing tells when a cgroup is empty
-          } else {
-            polled.push_back(status);
-          }
-        }
+        const bool removable = remains_.WaitFor(&polled);
         const int look_again = removable || orphans_expected_ == Orphans::kAwaited ? 20
                                : orphans_expected_ == Orphans::kSomeTime           ? 1000
                                                                                    : -1;
@@ -445,7 +388,9 @@ class Forkserver {
         if (polled[1 + 2 * i].revents != 0) HearTemplate(i);
       }
       BuryOrphans();
-      BuryRemains();
+      for (const std::uint32_t uid_index : remains_.Bury(/*all=*/stop_)) {
+        free_uids_.push_back(uid_index);
+      }
       if (!stop_) RestartTemplates();
     }
   }
@@ -474,18 +419,7 @@ class Forkserver {
       (void)SendPacket(live.status.get(), &gone, sizeof gone);
     }
     net_namespaces_.GiveBack(std::move(live.net_namespace));
-    Remains remains{std::move(live.cgroup), std::move(live.status), live.uid_index};
-    remains_.push_back(std::move(remains));
-  }
-
-  void BuryRemains() {
-    std::erase_if(remains_, [this](Remains& remains) {
-      pollfd status{remains.status.get(), 0, 0};
-      const bool needed = !stop_ && ::poll(&status, 1, 0) == 0;
-      if (needed || !remains.cgroup.Remove()) return false;
-      free_uids_.push_back(remains.uid_index);
-      return true;
-    });
+    remains_.Add(std::move(live.cgroup), std::move(live.status), live.uid_index);
   }
 
   // Programs whose template died are our children now, and their cells wait for their burial. The
@@ -519,10 +453,7 @@ class Forkserver {
     if (n == sizeof ready && ready.magic == TemplateReady{}.magic) {
       entry.ready = true;
       entry.failures = 0;
-      ControlMessage message;
-      message.kind = ControlKind::kTemplate;
-      message.template_index = static_cast<std::uint32_t>(index);
-      Tell(message);
+      driver_->SayTemplateReady(index);
       return;
     }
     FailTemplate(index);
@@ -547,19 +478,18 @@ class Forkserver {
     for (WarmTemplate& entry : templates_) entry.failures = kMaxTemplateFailures;
   }
 
-  UniqueFd control_;
+  DriverLine* const driver_;
   const ForkserverConfig& config_;
   CgroupTree cgroups_;  // builder makes, reaper removes: removal works on the cells' own parts
   UniqueFd wake_;
   UniqueFd filter_fd_;
   std::uint64_t cell_count_ = 0;  // builder only
   std::atomic<bool> stop_{false};
-  std::mutex tell_mutex_;
 
   std::mutex mutex_;  // guards all below
   std::vector<WarmTemplate> templates_;
   std::map<std::uint64_t, LiveCell> cells_;
-  std::vector<Remains> remains_;
+  Remains remains_;
   NetNamespaces net_namespaces_;
   std::deque<std::uint32_t> free_uids_;
   // Programs whose template is dead: none; some in boxes, which end whenever they do; some in cells
@@ -571,19 +501,16 @@ class Forkserver {
 }  // namespace
 
 int RunForkserver(UniqueFd control, const ForkserverConfig& config) {
+  DriverLine driver(std::move(control));
   const auto fail = [&](const std::string& why) {
-    ControlMessage message;
-    message.kind = ControlKind::kReady;
-    message.error = EPERM;
-    std::strncpy(message.text.data(), why.c_str(), message.text.size() - 1);
-    (void)SendPacket(control.get(), &message, sizeof message);
+    driver.SayFailed(why);
     return 1;
   };
   auto filter = CompileSeccompFilter();
   if (!filter) return fail(filter.error().message);
   CgroupTree cgroups = CgroupTree::Open();  // by name, so before the host's tree is gone
   if (auto entered = EnterRootFs(config); !entered) return fail(entered.error().message);
-  Forkserver server(std::move(control), config, std::move(cgroups), std::move(*filter));
+  Forkserver server(&driver, config, std::move(cgroups), std::move(*filter));
   return server.Run();
 }
 
