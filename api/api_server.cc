@@ -82,6 +82,14 @@ Result<void> ApiServer::Start() {
   exec0_account_ = std::make_unique<Exec0Account>(
       options_.exec0_account, Exec0Account::Parts{parts_.store, admission_, parts_.clock});
 
+  if (parts_.sandboxes != nullptr) {
+    Result<std::unique_ptr<LifecycleFace>> lifecycle = LifecycleFace::Create(
+        options_.lifecycle,
+        {*parts_.sandboxes, parts_.store.sandboxes(), admission_, parts_.clock, parts_.log});
+    if (!lifecycle) return Fail(lifecycle.error());
+    lifecycle_ = *std::move(lifecycle);
+  }
+
   http::Server::Options http = options_.http;
   http.log = parts_.log;
   // A path may take more than the rest, never less.
@@ -91,7 +99,12 @@ Result<void> ApiServer::Start() {
   };
   http.body_limit = [this, limit_of, otherwise = http.limits.max_body_bytes](
                         http::Method, std::string_view target, const http::Fields& fields) {
-    const std::size_t limit = limit_of(target.substr(0, target.find('?')));
+    const std::string_view path = target.substr(0, target.find('?'));
+    if (lifecycle_) {
+      const std::size_t own = lifecycle_->BodyLimit(path, fields);
+      if (own != 0) return std::max(own, otherwise);
+    }
+    const std::size_t limit = limit_of(path);
     if (limit <= otherwise || !keys_.enabled()) return limit;
     // Strangers get no memory. A key made elsewhere a moment ago is one until it was used once, or
     // for half a second.
@@ -103,6 +116,9 @@ Result<void> ApiServer::Start() {
   http.error_body = [this, limit_of,
                      otherwise = http.limits.max_body_bytes](const http::OwnAnswer& answer) {
     if (auto body = NcaDialect::ErrorBody(answer)) return *std::move(body);
+    if (lifecycle_) {
+      if (auto body = LifecycleFace::ErrorBody(answer)) return *std::move(body);
+    }
     const std::size_t limit = limit_of(answer.path);
     if (auto body = NativeApi::ErrorBody(answer, limit, keys_.enabled() ? otherwise : limit)) {
       return *std::move(body);
@@ -110,7 +126,7 @@ Result<void> ApiServer::Start() {
     return ZerobootDialect::ErrorBody(answer);
   };
   http.before_handler = [this](const std::string& path, http::Handler handler) {
-    if (IsPublic(path)) return handler;
+    if (IsPublic(path) || LifecycleFace::IsOpen(path)) return handler;
     return BehindKeyGate(keys_, std::move(handler));
   };
   http.on_request = [metrics = &parts_.metrics](const http::RequestRecord& request) {
@@ -124,6 +140,7 @@ Result<void> ApiServer::Start() {
   events_->RegisterOn(*server_);
   exec0_keys_->RegisterOn(*server_);
   exec0_account_->RegisterOn(*server_);
+  if (lifecycle_) lifecycle_->RegisterOn(*server_);
   docs_ = std::make_unique<Docs>(std::move(options_.docs));
   docs_->RegisterOn(*server_);
   for (const char* path : {"/v1/metrics", "/metrics"}) {
@@ -151,6 +168,7 @@ void ApiServer::Stop() {
   if (events_) events_->Close();
   if (exec0_keys_) exec0_keys_->Close();
   if (exec0_account_) exec0_account_->Close();
+  if (lifecycle_) lifecycle_->Close();
 }
 
 void ApiServer::ServeMetrics(http::Call& call) {
@@ -179,7 +197,10 @@ void ApiServer::ServeMetrics(http::Call& call) {
     add(schema::Priority::kInteractive, seen->executions.interactive);
     add(schema::Priority::kBackground, seen->executions.background);
     readings.runners = seen->runners.size();
-    for (const auto& runner : seen->runners) readings.runner_slots += runner.info.slots;
+    for (const auto& runner : seen->runners) {
+      readings.runner_slots += runner.info.slots;
+      if (runner.details.sandboxes) readings.sandboxes += runner.details.sandboxes->live;
+    }
     readings.webhooks_pending = seen->deliveries.pending;
     readings.webhooks_dead = seen->deliveries.dead;
   }

@@ -29,6 +29,7 @@
 #include "api/metrics.h"
 #include "api/native_api.h"
 #include "api/nca.h"
+#include "api/opensandbox/lifecycle_face.h"
 #include "api/store_probe.h"
 #include "api/zeroboot.h"
 #include "base/clock.h"
@@ -58,6 +59,7 @@ class ApiServer {
     NcaDialect::Options nca;
     Exec0Dialect::Options exec0;
     StoreProbe::Options store_probe;
+    LifecycleFace::Options lifecycle;
     std::shared_ptr<const DocsBundle> docs;  // null: the page shows links only
   };
   // All references must outlive it. `service` must be destroyed after it.
@@ -72,6 +74,7 @@ class ApiServer {
     LanguageCatalog::Provider languages;  // null when the runners are elsewhere: those alive say
     std::function<sandbox::DriverStats()> pool_stats;  // null when the runners are elsewhere
     Log log;
+    SandboxFleet* sandboxes = nullptr;  // null: this server has no lifecycle API
   };
 
   ApiServer(Options options, Parts parts);
@@ -117,6 +120,7 @@ class ApiServer {
   std::unique_ptr<Exec0Account> exec0_account_;
   std::unique_ptr<NcaDialect> nca_;
   std::unique_ptr<Exec0Dialect> exec0_;
+  std::unique_ptr<LifecycleFace> lifecycle_;  // null when there is no fleet
   std::unique_ptr<Docs> docs_;
   std::unique_ptr<http::Server> server_;  // last: its handlers use all of the above
 };

@@ -91,6 +91,7 @@ void AppendQueue(const Metrics::Readings& readings, std::vector<MetricFamily>& a
   };
   gauge("forkbox_runners", "Runners seen lately", readings.runners);
   gauge("forkbox_runner_slots", "Programs these may run at once", readings.runner_slots);
+  gauge("forkbox_sandboxes", "Long-lived sandboxes these have", readings.sandboxes);
   gauge("forkbox_webhooks_pending", "Webhooks that are owed", readings.webhooks_pending);
   gauge("forkbox_webhooks_dead", "Webhooks that were given up", readings.webhooks_dead);
 }

@@ -35,6 +35,7 @@ class Metrics {
     std::vector<Lane> lanes;
     std::uint64_t runners = 0;
     std::uint64_t runner_slots = 0;
+    std::uint64_t sandboxes = 0;  // that are up
     std::uint64_t webhooks_pending = 0;
     std::uint64_t webhooks_dead = 0;
     bool queue_known = false;  // the store answered: without it, these five say nothing

@@ -225,6 +225,12 @@ void NativeApi::Health(http::Call& call) {
                                                 : "unavailable"},
                       {"alive", runners}};
   if (store && runners == 0) runner["cause"] = "no runner was seen lately";
+  std::optional<std::uint64_t> sandboxes;
+  for (std::size_t i = 0; i < runners; ++i) {
+    const auto& service = snapshot->runners[i].details.sandboxes;
+    if (service) sandboxes = sandboxes.value_or(0) + service->live;
+  }
+  if (sandboxes) runner["sandboxes"] = *sandboxes;
   const bool serving = store && broker;
   const std::vector<std::string> missing = parts_.probe.MissingProtections();
   // The first members are Exec0's, in its words; the components say why.

@@ -51,6 +51,7 @@ Result<std::unique_ptr<sandbox::CompilingDriver>> StartEngine(const EngineOption
   driver.runtime_dir = installation->runtime.string();
   driver.pool_size = options.pool_size;
   driver.max_sandboxes = options.max_sandboxes;
+  driver.max_boxes = options.max_boxes;
   driver.only_language = options.only_language;
   driver.log = options.log;
   auto process = sandbox::ProcessDriver::Start(std::move(driver));

@@ -16,6 +16,7 @@ namespace forkbox::cli {
 struct EngineOptions {
   std::size_t pool_size = 4;
   std::size_t max_sandboxes = 256;
+  std::size_t max_boxes = 0;                          // see ProcessDriverOptions
   std::uint64_t artefact_cache_bytes = 256ULL << 20;  // of programs compiled before
   std::string only_language = {};                     // an id or alias; see ProcessDriverOptions
   Log log = Log::Null();

@@ -108,6 +108,39 @@ void ServerConfig::AddTo(Settings& settings, const Roles& roles) {
     settings.Add("--runner-id", runner_id,
                  "Name of this runner, no other's; by default made up at each start");
   }
+  if (roles.api) {
+    settings
+        .Add("--sandbox-max-memory-mb", sandbox_max_memory_mb,
+             "The most memory a long-lived sandbox may ask for: a limit, nothing is set aside")
+        ->check(Range(16, 1 << 22));
+    settings
+        .Add("--sandbox-max-timeout-seconds", sandbox_max_timeout_seconds,
+             "The longest time a sandbox may ask for")
+        ->check(Range(60, 4'000'000));
+    settings
+        .Add("--sandbox-max-per-account", sandbox_max_per_account,
+             "Sandboxes an account may have at once; 0: as many as there is room for")
+        ->check(Range(0, 100'000));
+    settings.Add("--sandbox-endpoint", sandbox_endpoint,
+                 "HOST:PORT at which clients reach this server, for the endpoints it gives out; by "
+                 "default what their requests call it");
+    settings.Add("--sandbox-server-proxy", sandbox_server_proxy,
+                 "Endpoints of sandboxes on other machines are at this server, too, which hands "
+                 "on what comes");
+  }
+  if (roles.runner) {
+    settings.Add("--sandbox-max", sandbox_max, "Long-lived sandboxes at once; 0: none")
+        ->check(Range(0, 4'096));
+    settings
+        .Add("--sandbox-total-memory-mb", sandbox_total_memory_mb,
+             "What the memory limits of all sandboxes together may come to; 0: not bounded")
+        ->check(Range(0, 1 << 24));
+    settings.Add("--sandbox-listen", sandbox_listen,
+                 "With RabbitMQ: address and port where this runner serves its sandboxes; without "
+                 "it has none");
+    settings.Add("--sandbox-advertise", sandbox_advertise,
+                 "HOST:PORT at which APIs and clients reach that; by default what it listens on");
+  }
   if (roles.api || roles.webhook) {
     settings.Add("--webhook-allow", webhook_allow,
                  "Addresses webhooks may go to although they are private: CIDRs, comma-separated");
@@ -176,6 +209,27 @@ Result<void> ServerConfig::Resolve(const Roles& roles) {
     return Invalid("--interactive-slots: must be less than --slots, which is " +
                    std::to_string(slots));
   }
+  for (const auto& [flag, text] : {std::pair{"--sandbox-endpoint", &sandbox_endpoint},
+                                   std::pair{"--sandbox-advertise", &sandbox_advertise}}) {
+    const auto host = [](char c) {
+      return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+             c == '.' || c == '-' || c == '_' || c == ':' || c == '[' || c == ']';
+    };
+    if (text->size() > 255 || !std::ranges::all_of(*text, host)) {
+      return Invalid(std::string(flag) + ": must be HOST:PORT");
+    }
+  }
+  if (!sandbox_listen.empty()) {
+    const auto listened = ListenAddress::Parse(sandbox_listen);
+    if (!listened) return Invalid("--sandbox-listen: " + listened.error().message);
+    sandbox_address = *listened;
+    const bool everywhere = sandbox_address.host == "0.0.0.0" || sandbox_address.host == "::";
+    if (!embedded && everywhere && sandbox_advertise.empty()) {
+      return Invalid("--sandbox-advertise: say at which HOST:PORT others reach " + sandbox_listen);
+    }
+  }
+  sandboxes = roles.runner && sandbox_max != 0 && (embedded || !sandbox_listen.empty());
+
   // The one runner of its store: after a crash, its claims are known to be void.
   process_name = MakeProcessName();
   runner_name = !runner_id.empty() ? runner_id : embedded ? "embedded" : process_name;

@@ -45,6 +45,15 @@ struct ServerConfig {
   std::size_t max_output_bytes = 1 << 20;
   std::string webhook_allow;  // CIDRs
   std::size_t webhook_concurrency = 64;
+  std::size_t sandbox_max = 128;              // long-lived sandboxes at once; 0: none
+  std::size_t sandbox_total_memory_mb = 0;    // of all their limits; 0: not bounded
+  std::size_t sandbox_max_memory_mb = 8'192;  // of one
+  std::size_t sandbox_max_timeout_seconds = 86'400;
+  std::size_t sandbox_max_per_account = 20;  // with keys; 0: not bounded
+  std::string sandbox_endpoint;              // "host:port" that is given out; "": as clients say
+  bool sandbox_server_proxy = false;
+  std::string sandbox_listen;     // of a runner, for its sandboxes; "": it has none
+  std::string sandbox_advertise;  // "host:port" at which others reach that
   std::size_t startup_wait_seconds = 60;
   std::size_t drain_seconds = 30;
   std::string log_level = "info";
@@ -61,6 +70,8 @@ struct ServerConfig {
   std::string process_name;  // unlike any other's, ever: claims are held by name
   std::string runner_name;   // the runner's id: as given, or made up
   ListenAddress address;
+  ListenAddress sandbox_address;  // of sandbox_listen
+  bool sandboxes = false;         // this process has some itself
   LogLevel level = LogLevel::kInfo;
   bool embedded = false;      // SQLite and a queue in this process
   std::string database_path;  // when embedded: absolute, or relative to the data directory

@@ -14,6 +14,8 @@
 #include "api/auth/key_file.h"
 #include "api/execution_service.h"
 #include "api/metrics.h"
+#include "api/opensandbox/cluster_fleet.h"
+#include "api/opensandbox/local_fleet.h"
 #include "api/result_document.h"
 #include "cli/data_dir.h"
 #include "cli/docs_bundle.h"
@@ -21,6 +23,7 @@
 #include "cli/key_file_path.h"
 #include "cli/privileges.h"
 #include "cli/relative_sqlite_paths.h"
+#include "cli/sandbox_service.h"
 #include "queue/open_broker.h"
 #include "runner/presence.h"
 #include "runner/recovery.h"
@@ -44,6 +47,8 @@ std::string HostName() {
 
 // Two descriptors a connection, about eight a sandbox, one a webhook, and some for the house.
 constexpr std::size_t kHouseFiles = 200;
+// Of a long-lived one that is used: agents, commands, contexts and those who watch them.
+constexpr std::size_t kFilesOfSandbox = 64;
 
 }  // namespace
 
@@ -59,13 +64,15 @@ struct ServerProcess::Parts {
   std::unique_ptr<webhook::Dispatcher> dispatcher;
   std::unique_ptr<runner::Recovery> recovery;
   std::unique_ptr<runner::Worker> worker;
+  std::unique_ptr<SandboxService> sandboxes;  // null when there are none here
   std::unique_ptr<runner::Presence> presence;
   std::unique_ptr<runner::Retention> retention;
   std::unique_ptr<api::ExecutionService> service;
   std::shared_ptr<const api::DocsBundle> docs;
+  std::unique_ptr<api::SandboxFleet> fleet;
   std::unique_ptr<api::ApiServer> api;
-  std::size_t sandboxes = 0;  // at most, at once
-  std::size_t files = 0;      // descriptors we may have open
+  std::size_t forks = 0;  // at most, at once
+  std::size_t files = 0;  // descriptors we may have open
 };
 
 ServerProcess::ServerProcess(const ServerConfig& config, const Roles& roles, Log log)
@@ -124,14 +131,16 @@ Result<void> ServerProcess::Start(const std::function<bool()>& stop) {
   if (roles_.api) wanted += 2 * config_.max_connections;
   if (roles_.webhook) wanted += 2 * config_.webhook_concurrency;
   if (roles_.runner) {
-    p.sandboxes = config_.slots + 8 * (config_.pool_size + 4);
-    wanted += 10 * p.sandboxes;
+    p.forks = config_.slots + 8 * (config_.pool_size + 4);
+    wanted += 10 * p.forks;
+    if (config_.sandboxes) wanted += kFilesOfSandbox * config_.sandbox_max;
   }
   p.files = RaiseFileLimit(wanted);
 
   if (roles_.runner) {
     auto driver = StartEngine({.pool_size = config_.pool_size,
-                               .max_sandboxes = std::max<std::size_t>(256, 2 * p.sandboxes),
+                               .max_sandboxes = std::max<std::size_t>(256, 2 * p.forks),
+                               .max_boxes = config_.sandboxes ? config_.sandbox_max : 0,
                                .log = log_});
     if (!driver) return Fail(driver.error());
     p.driver = std::move(*driver);
@@ -227,6 +236,11 @@ Result<void> ServerProcess::StartRunner() {
         if (dispatcher != nullptr && !execution.webhook_url.empty()) dispatcher->Wake();
       });
 
+  if (config_.sandboxes) {
+    p.sandboxes = std::make_unique<SandboxService>(config_, *p.driver, *p.store, p.clock, log_);
+    if (auto started = p.sandboxes->Start(); !started) return started;
+  }
+
   p.presence = std::make_unique<runner::Presence>(
       runner::PresenceOptions{
           .runner_id = config_.runner_name, .host = HostName(), .slots = config_.slots},
@@ -234,19 +248,23 @@ Result<void> ServerProcess::StartRunner() {
       [this] {
         const Parts& parts = *parts_;
         const std::size_t running = parts.worker->Running();
+        std::optional<runner::SandboxService> sandboxes;
+        if (parts.sandboxes) sandboxes = parts.sandboxes->Details();
         return runner::Presence::Now{
             .busy = running,
             .holds_claims = running + parts.worker->Settling() != 0,
             .details = {.languages = parts.driver->Languages(),
-                        .missing_protections = parts.driver->MissingProtections()}};
+                        .missing_protections = parts.driver->MissingProtections(),
+                        .sandboxes = std::move(sandboxes)}};
       },
       p.clock, log_);
 
   runner::RetentionOptions retention;
   retention.keep_executions = std::chrono::days(config_.retention_days);
   retention.keep_per_owner = config_.retention_per_account;
-  p.retention = std::make_unique<runner::Retention>(retention, executions, p.store->usage(),
-                                                    p.store->audit(), p.clock, log_);
+  p.retention =
+      std::make_unique<runner::Retention>(retention, executions, p.store->usage(), p.store->audit(),
+                                          p.clock, log_, &p.store->sandboxes());
   p.retention->Start();
   return {};
 }
@@ -260,7 +278,8 @@ Result<void> ServerProcess::StartApi() {
   options.http.port = config_.address.port;
   options.http.threads = static_cast<int>(config_.threads);
   options.http.limits.max_body_bytes = config_.max_body_bytes;
-  const std::size_t taken = 10 * p.sandboxes + kHouseFiles;
+  std::size_t taken = 10 * p.forks + kHouseFiles;
+  if (p.sandboxes) taken += kFilesOfSandbox * config_.sandbox_max;
   const std::size_t room = p.files > taken ? (p.files - taken) / 2 : 64;
   options.http.limits.max_connections = std::min(config_.max_connections, room);
   options.insecure_no_auth = config_.insecure_no_auth;
@@ -269,6 +288,18 @@ Result<void> ServerProcess::StartApi() {
   options.nca.max_queue_length = config_.nca_max_queue_length;
   options.nca.stderr_is_error = !config_.nca_stderr_is_success;
   options.docs = p.docs;
+  options.lifecycle.bounds.max_memory_bytes = std::uint64_t{config_.sandbox_max_memory_mb} << 20;
+  options.lifecycle.bounds.max_timeout =
+      seconds(static_cast<std::int64_t>(config_.sandbox_max_timeout_seconds));
+  options.lifecycle.max_per_account = config_.sandbox_max_per_account;
+  options.lifecycle.endpoint = config_.sandbox_endpoint;
+  options.lifecycle.server_proxy = config_.sandbox_server_proxy;
+  if (!config_.embedded) {
+    p.fleet =
+        std::make_unique<api::ClusterFleet>(api::ClusterFleet::Options{}, *p.store, p.clock, log_);
+  } else if (p.sandboxes) {
+    p.fleet = std::make_unique<api::LocalFleet>(p.sandboxes->host(), p.clock, log_);
+  }
   api::LanguageCatalog::Provider languages;
   std::function<sandbox::DriverStats()> pool_stats;
   if (p.driver != nullptr) {
@@ -285,7 +316,8 @@ Result<void> ServerProcess::StartApi() {
                                                 .address_guard = config_.address_guard,
                                                 .languages = std::move(languages),
                                                 .pool_stats = std::move(pool_stats),
-                                                .log = log_});
+                                                .log = log_,
+                                                .sandboxes = p.fleet.get()});
   return p.api->Start();
 }
 
@@ -324,12 +356,15 @@ void ServerProcess::Drain(Deadline deadline, const std::function<bool()>& hurry)
     }
     p.worker->Drain(deadline);
   }
+  // What runs in a sandbox ends with it, and what waits for that with this.
+  if (p.sandboxes) p.sandboxes->Close();
   if (p.api) {
     // Whoever still waits is told so: to cut the connection instead would look like a client that
     // gave up, and cancel what was just queued again.
     p.service->Close();
     p.api->Drain(seconds(1));
     p.api->Stop();
+    if (p.fleet) p.fleet->Close();
   }
   p.presence.reset();
   p.retention.reset();

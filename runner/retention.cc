@@ -13,13 +13,15 @@ std::int64_t Ago(std::int64_t now_unix_ms, std::chrono::days days) {
 }  // namespace
 
 Retention::Retention(RetentionOptions options, store::ExecutionStore& executions,
-                     store::UsageStore& usage, store::AuditLog& audit, Clock& clock, Log log)
+                     store::UsageStore& usage, store::AuditLog& audit, Clock& clock, Log log,
+                     store::SandboxStore* sandboxes)
     : options_(options),
       executions_(executions),
       usage_(usage),
       audit_(audit),
       clock_(clock),
-      log_(std::move(log)) {}
+      log_(std::move(log)),
+      sandboxes_(sandboxes) {}
 
 Result<Forgotten> Retention::Sweep(const std::function<bool()>& go_on) {
   const std::int64_t now = clock_.UnixMillis();
@@ -35,6 +37,13 @@ Result<Forgotten> Retention::Sweep(const std::function<bool()>& go_on) {
       {&forgotten.executions, [&] { return executions_.Prune(rule, options_.slice); }},
       {&forgotten.usage, [&] { return usage_.Prune(usage_before); }},
       {&forgotten.audit, [&] { return audit_.Prune(usage_before); }},
+      {&forgotten.sandboxes,
+       [&]() -> Result<std::size_t> {
+         if (sandboxes_ == nullptr) return std::size_t{0};
+         const auto pruned = sandboxes_->Prune(Ago(now, options_.keep_sandboxes));
+         if (!pruned) return Fail(pruned.error());
+         return static_cast<std::size_t>(*pruned);
+       }},
   };
   for (const auto& [count, prune] : kinds) {
     for (;;) {
@@ -63,10 +72,11 @@ void Retention::Start() {
       const Result<Forgotten> swept = Sweep([&] { return sleep(options_.pause); });
       if (!swept) {
         log_.Warn("retention.failed", {{"error", swept.error().message}});
-      } else if (swept->executions + swept->usage + swept->audit != 0) {
-        log_.Info(
-            "retention.forgot",
-            {{"executions", swept->executions}, {"usage", swept->usage}, {"audit", swept->audit}});
+      } else if (swept->executions + swept->usage + swept->audit + swept->sandboxes != 0) {
+        log_.Info("retention.forgot", {{"executions", swept->executions},
+                                       {"usage", swept->usage},
+                                       {"audit", swept->audit},
+                                       {"sandboxes", swept->sandboxes}});
       }
     }
   });

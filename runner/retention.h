@@ -18,6 +18,7 @@
 #include "base/result.h"
 #include "store/audit_log.h"
 #include "store/execution_store.h"
+#include "store/sandbox_store.h"
 #include "store/usage_store.h"
 
 namespace forkbox::runner {
@@ -26,6 +27,7 @@ struct RetentionOptions {
   std::chrono::days keep_executions{30};  // after they finished; 0: for ever
   std::uint64_t keep_per_owner = 0;       // the newest so many of each account; 0: all
   std::chrono::days keep_usage{90};       // and the audit log
+  std::chrono::days keep_sandboxes{7};    // after they ended
   std::chrono::milliseconds interval{600'000};
   std::chrono::milliseconds pause{50};  // between two slices
   std::size_t slice = 100;              // executions deleted at once
@@ -36,13 +38,15 @@ struct Forgotten {
   std::size_t executions = 0;
   std::size_t usage = 0;  // records and counters
   std::size_t audit = 0;
+  std::size_t sandboxes = 0;
 };
 
 class Retention {
  public:
-  // All outlive this.
+  // All outlive this. Without `sandboxes` theirs are left alone.
   Retention(RetentionOptions options, store::ExecutionStore& executions, store::UsageStore& usage,
-            store::AuditLog& audit, Clock& clock, Log log);
+            store::AuditLog& audit, Clock& clock, Log log,
+            store::SandboxStore* sandboxes = nullptr);
 
   // Until nothing is left to forget, or the store fails; between two slices, as long as `go_on`
   // says so.
@@ -58,6 +62,7 @@ class Retention {
   store::AuditLog& audit_;
   Clock& clock_;
   const Log log_;
+  store::SandboxStore* const sandboxes_;
   std::mutex mu_;
   std::condition_variable_any wake_;
   std::jthread thread_;

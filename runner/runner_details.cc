@@ -14,6 +14,12 @@ std::string Text(const Json& object, const char* name) {
   return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
+std::optional<std::uint64_t> Number(const Json& object, const char* name) {
+  const auto found = object.find(name);
+  if (found == object.end() || !found->is_number_unsigned()) return std::nullopt;
+  return found->get<std::uint64_t>();
+}
+
 std::vector<std::string> Texts(const Json& object, const char* name) {
   std::vector<std::string> texts;
   const auto found = object.find(name);
@@ -40,8 +46,16 @@ std::string RunnerDetailsToJson(const RunnerDetails& details) {
                    {"file_name", language.file_name},
                    {"limits", schema::ToJson(language.default_limits)}});
   }
-  return schema::DumpJson(
-      {{"languages", std::move(all)}, {"missing_protections", details.missing_protections}});
+  Json json{{"languages", std::move(all)}, {"missing_protections", details.missing_protections}};
+  if (details.sandboxes) {
+    const SandboxService& service = *details.sandboxes;
+    json["sandboxes"] = {{"address", service.address},
+                         {"control_token", service.control_token},
+                         {"live", service.live},
+                         {"room", service.room}};
+    if (service.memory_room) json["sandboxes"]["memory_room"] = *service.memory_room;
+  }
+  return schema::DumpJson(json);
 }
 
 Result<RunnerDetails> RunnerDetailsFromJson(std::string_view text) {
@@ -50,6 +64,14 @@ Result<RunnerDetails> RunnerDetailsFromJson(std::string_view text) {
   if (!json->is_object()) return Fail(ErrorCode::kInvalidArgument, "must be an object");
   RunnerDetails details;
   details.missing_protections = Texts(*json, "missing_protections");
+  if (const auto found = json->find("sandboxes"); found != json->end() && found->is_object()) {
+    SandboxService& service = details.sandboxes.emplace();
+    service.address = Text(*found, "address");
+    service.control_token = Text(*found, "control_token");
+    service.live = Number(*found, "live").value_or(0);
+    service.room = Number(*found, "room").value_or(0);
+    service.memory_room = Number(*found, "memory_room");
+  }
   const auto list = json->find("languages");
   if (list == json->end() || !list->is_array()) {
     return Fail(ErrorCode::kInvalidArgument, "languages: must be an array");

@@ -2,6 +2,8 @@
 // (store::RunnerInfo::details_json).
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,9 +13,19 @@
 
 namespace forkbox::runner {
 
+// The long-lived sandboxes that a runner has, and how API processes reach them.
+struct SandboxService {
+  std::string address;        // "host:port" of its own server; "" when they are only for itself
+  std::string control_token;  // for what only API processes may ask there
+  std::uint64_t live = 0;
+  std::uint64_t room = 0;                         // how many more it takes
+  std::optional<std::uint64_t> memory_room = {};  // in bytes of their limits; none: not bounded
+};
+
 struct RunnerDetails {
   std::vector<sandbox::LanguageStatus> languages;
   std::vector<std::string> missing_protections;
+  std::optional<SandboxService> sandboxes = {};  // none: it has none to offer
 };
 
 std::string RunnerDetailsToJson(const RunnerDetails& details);

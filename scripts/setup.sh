@@ -30,7 +30,7 @@ for arg in "$@"; do
       ;;
     --servers)
       packages="$packages rabbitmq-server postgresql"
-      fetches="$fetches scripts/fetch-promtool.sh"
+      fetches="$fetches scripts/fetch-promtool.sh scripts/fetch-opensandbox-sdk.sh"
       ;;
     --languages)
       packages="$packages $toolchains"

@@ -7,6 +7,7 @@ namespace forkbox::api {
 namespace {
 
 constexpr std::string_view kOwnHeader = "x-api-key";
+constexpr std::string_view kSandboxHeader = "OPEN-SANDBOX-API-KEY";
 
 std::optional<std::string_view> KeyOfAuthorization(const http::Fields& fields) {
   const std::string* const value = http::FindField(fields, "Authorization");
@@ -39,6 +40,7 @@ std::optional<std::string_view> ZerobootKey(const http::Fields& fields) {
 std::vector<std::string_view> PresentedKeys(const http::Fields& fields) {
   std::vector<std::string_view> keys;
   if (const std::string* key = http::FindField(fields, kOwnHeader)) keys.emplace_back(*key);
+  if (const std::string* key = http::FindField(fields, kSandboxHeader)) keys.emplace_back(*key);
   if (const auto key = KeyOfAuthorization(fields)) keys.push_back(*key);
   return keys;
 }

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "runner/sandboxes/sandbox_token.h"
+#include "runner/sandboxes/tree_copy.h"
 
 namespace forkbox::sandboxes {
 namespace {
@@ -19,6 +20,7 @@ using store::SandboxState;
 
 // How often what does not announce itself is looked for.
 constexpr milliseconds kTick{1'000};
+constexpr std::chrono::seconds kCopyPatience{60};
 // Boxes that end at once, when many do.
 constexpr std::size_t kEnders = 4;
 
@@ -62,6 +64,8 @@ class SandboxHost::Impl {
 
   ~Impl() { Close("server_stopped"); }
 
+  void SetAddress(std::string address) { options_.address = std::move(address); }
+
   Result<void> Start() {
     const auto failed =
         store_.FailOfRunner(options_.runner_id, "runner_restarted", clock_.UnixMillis());
@@ -84,17 +88,33 @@ class SandboxHost::Impl {
     WriteWhatWaits();
   }
 
-  Result<SandboxRecord> Create(SandboxSpec spec) {
+  Result<SandboxRecord> Fork(const std::string& id, SandboxSpec spec) {
+    std::shared_ptr<execd::Daemon> source;
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = entries_.find(id);
+      if (found == entries_.end() || found->second->ended) return NoSuchSandbox();
+      if (found->second->paused) return Fail(ErrorCode::kConflict, "the sandbox is paused");
+      source = found->second->daemon;
+      spec.limits = found->second->limits;
+      spec.renew_on_access = found->second->renew_on_access;
+    }
+    spec.env = source->env();
+    return Create(std::move(spec), source.get());
+  }
+
+  // With a copy of the files of `source`, unless that is null.
+  Result<SandboxRecord> Create(SandboxSpec spec, execd::Daemon* source = nullptr) {
     if (auto reserved = Reserve(spec.limits.memory_bytes); !reserved) return Fail(reserved.error());
     auto entry = std::make_shared<Entry>();
     entry->id = spec.id;
     entry->token = NewToken();
-    entry->memory_bytes = spec.limits.memory_bytes;
+    entry->limits = spec.limits;
     entry->renew_on_access = spec.renew_on_access;
-    Result<SandboxRecord> made = Open(*entry, spec);
+    Result<SandboxRecord> made = Open(*entry, spec, source);
     if (!made) {
       entry->daemon.reset();
-      Release(entry->memory_bytes);
+      Release(entry->limits.memory_bytes);
       return made;
     }
     const std::shared_ptr<execd::Daemon> daemon = entry->daemon;  // others may end it from here on
@@ -219,7 +239,7 @@ class SandboxHost::Impl {
   struct Entry {
     std::string id;
     std::string token;
-    std::uint64_t memory_bytes = 0;
+    sandbox::BoxLimits limits;
     std::optional<std::chrono::seconds> renew_on_access;
     std::mutex turn;  // what changes its state takes its turn; before the host's mutex
     // Guarded by the host's mutex:
@@ -267,7 +287,7 @@ class SandboxHost::Impl {
     memory_ -= memory_bytes;
   }
 
-  Result<SandboxRecord> Open(Entry& entry, const SandboxSpec& spec) {
+  Result<SandboxRecord> Open(Entry& entry, const SandboxSpec& spec, execd::Daemon* source) {
     auto box = open_box_(spec.limits);
     if (!box) {
       return Fail(box.error().code == ErrorCode::kQueueFull ? ErrorCode::kQueueFull
@@ -284,6 +304,13 @@ class SandboxHost::Impl {
                            : std::min<double>(cores, spec.limits.cpu_millis / 1000.0);
     entry.daemon = std::make_shared<execd::Daemon>(std::move(daemon), std::move(*box), clock_,
                                                    log_.With({{"sandbox_id", spec.id}}));
+    if (source != nullptr) {
+      // An archive is a little more than what it holds.
+      const std::uint64_t most = 2 * spec.limits.disk_bytes + (64U << 20);
+      const auto copied = CopyTree(source->box(), entry.daemon->box(), most,
+                                   std::chrono::steady_clock::now() + kCopyPatience);
+      if (!copied) return Fail(copied.error());
+    }
     SandboxRecord record;
     record.id = spec.id;
     record.owner = spec.owner;
@@ -375,7 +402,7 @@ class SandboxHost::Impl {
       const std::lock_guard lock(mutex_);
       entries_.erase(entry->id);
     }
-    Release(entry->memory_bytes);
+    Release(entry->limits.memory_bytes);
     return true;
   }
 
@@ -481,7 +508,7 @@ class SandboxHost::Impl {
     if (failed && *failed != 0) log_.Warn("sandbox.runner_lost", {{"sandboxes", *failed}});
   }
 
-  const Options options_;
+  Options options_;  // fixed once the first sandbox is made
   const OpenBox open_box_;
   store::SandboxStore& store_;
   const Clock& clock_;
@@ -508,10 +535,14 @@ SandboxHost::SandboxHost(Options options, OpenBox open_box, store::SandboxStore&
                                    std::move(log))) {}
 SandboxHost::~SandboxHost() = default;
 
+void SandboxHost::SetAddress(std::string address) { impl_->SetAddress(std::move(address)); }
 Result<void> SandboxHost::Start() { return impl_->Start(); }
 void SandboxHost::Close(const std::string& reason) { impl_->Close(reason); }
 Result<store::SandboxRecord> SandboxHost::Create(SandboxSpec spec) {
   return impl_->Create(std::move(spec));
+}
+Result<store::SandboxRecord> SandboxHost::Fork(const std::string& id, SandboxSpec spec) {
+  return impl_->Fork(id, std::move(spec));
 }
 Result<void> SandboxHost::Delete(const std::string& id) { return impl_->Delete(id); }
 Result<void> SandboxHost::Pause(const std::string& id) { return impl_->Pause(id); }

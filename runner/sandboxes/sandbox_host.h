@@ -60,6 +60,9 @@ class SandboxHost {
   SandboxHost(const SandboxHost&) = delete;
   SandboxHost& operator=(const SandboxHost&) = delete;
 
+  // In place of Options::address, before anything is created.
+  void SetAddress(std::string address);
+
   // Fails the rows that an earlier life of this runner left, and starts the sweeper.
   Result<void> Start();
   // Ends them all; their rows say `reason`.
@@ -68,6 +71,10 @@ class SandboxHost {
   // Running when it returns. kQueueFull: no room for one more. kUnavailable: it could not be
   // opened.
   Result<store::SandboxRecord> Create(SandboxSpec spec);
+  // A new one with environment and limits of that one and a copy of its files; processes and
+  // contexts are not copied. `spec` says the rest. As Create(); kNotFound, kConflict while the
+  // first is paused.
+  Result<store::SandboxRecord> Fork(const std::string& id, SandboxSpec spec);
   Result<void> Delete(const std::string& id);  // kNotFound
   Result<void> Pause(const std::string& id);   // kNotFound, kConflict
   Result<void> Resume(const std::string& id);  // kNotFound, kConflict
