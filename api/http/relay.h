@@ -46,8 +46,9 @@ struct RelayEnd {
   int status = 0;         // of the peer's final answer, or 101; 0: it did not get that far
   std::uint64_t to_peer_bytes = 0;
   std::uint64_t to_client_bytes = 0;
-  // What ended it early. kDeadlineExceeded: idle_limit, or a body that does not go on. kUnavailable:
-  // the client or the peer has gone. kInvalidArgument, kQueueFull: the client's body, as ReadBody().
+  // What ended it early. kDeadlineExceeded: idle_limit, or a body that does not go on.
+  // kUnavailable: the client or the peer has gone. kInvalidArgument, kQueueFull: the client's body,
+  // as ReadBody().
   std::optional<Error> error = {};
 };
 

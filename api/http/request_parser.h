@@ -80,6 +80,10 @@ class RequestParser {
   // before them: they may be read elsewhere, and PassOver() says how many were.
   [[nodiscard]] std::size_t plain_bytes() const;
   void PassOver(std::size_t bytes) { wanted_ -= bytes; }
+  // Nothing of the body is left.
+  [[nodiscard]] bool body_is_over() const {
+    return state_ == State::kDone || (state_ == State::kSizedBody && wanted_ == 0);
+  }
   // Up to `into.size()` of the bytes appended and not decoded.
   std::size_t TakeRaw(std::span<char> into);
 

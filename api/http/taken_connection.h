@@ -7,7 +7,7 @@
 // closed; it never goes back to the server. The server still counts it, records its end, cuts it in
 // Stop(), and waits for it in Drain().
 //
-// One thread at a time, except Cut().
+// One thread at a time, except Cut(); a second thread may Write() while the first reads.
 #pragma once
 
 #include <chrono>
@@ -31,8 +31,11 @@ class TakenConnection {
   // at its end. A client that waits for "100 Continue" gets it before the first read.
   // kInvalidArgument: broken framing, or more than `max_body_bytes` of the route (kQueueFull);
   // kDeadlineExceeded: silence for Limits::body_gap_timeout; kUnavailable: the client has gone.
-  // Each is final.
+  // Each is final. An empty `into` only has "100 Continue" sent.
   virtual Result<std::size_t> ReadBody(std::span<char> into) = 0;
+
+  // The next ReadBody() will say that it is over.
+  [[nodiscard]] virtual bool BodyIsOver() const { return false; }
 
   // Bytes as they come, for a connection that has become something else. 0 at the end.
   virtual Result<std::size_t> Read(std::span<char> into, Deadline deadline) = 0;
@@ -48,7 +51,11 @@ class TakenConnection {
   // What the records say the answer was, when it was written by Write().
   virtual void SetStatus(int status) = 0;
 
-  // For poll(2) and splice(2); bytes that were read ahead with the head come first, from Read().
+  // The records count what was sent to socket() beside the above.
+  virtual void CountSent(std::size_t /*bytes*/) {}
+
+  // For poll(2) and splice(2); bytes that were read ahead with the head come first, from Read() or
+  // ReadBody().
   [[nodiscard]] virtual int socket() const = 0;
   [[nodiscard]] virtual bool HasReadAhead() const = 0;
 

@@ -39,11 +39,13 @@ class TakenSocket final : public TakenConnection {
   TakenSocket& operator=(const TakenSocket&) = delete;
 
   Result<std::size_t> ReadBody(std::span<char> into) override;
+  [[nodiscard]] bool BodyIsOver() const override { return options_.parser.body_is_over(); }
   Result<std::size_t> Read(std::span<char> into, Deadline deadline) override;
   Result<void> Write(std::string_view bytes, Deadline deadline) override;
   Result<void> Answer(int status, std::string_view content_type, std::string_view body,
                       const Fields& headers) override;
   void SetStatus(int status) override { status_ = status; }
+  void CountSent(std::size_t bytes) override { sent_bytes_ += bytes; }
   [[nodiscard]] int socket() const override { return options_.socket; }
   [[nodiscard]] bool HasReadAhead() const override { return options_.parser.buffered_bytes() != 0; }
   void Cut() override;
