@@ -84,7 +84,7 @@ class TakenWebSocket final : public WebSocket {
   const Options options_;
 
   std::mutex mutex_;
-  bool broken_ = false;                                    // by mutex_: a frame was sent in part
+  bool broken_ = false;                                    // by mutex_: nothing more can be sent
   std::optional<steady_clock::time_point> closing_since_;  // by mutex_: our close frame is out
 
   // The rest belongs to the thread that receives.
@@ -211,6 +211,8 @@ WebSocket::Message TakenWebSocket::Receive() {
         break;
     }
   }
+  std::lock_guard lock(mutex_);
+  broken_ = true;  // nobody is there to be sent anything
   return {};
 }
 

@@ -209,6 +209,53 @@ TEST(HttpRepliesTest, AStreamNobodyReadsIsCutAtItsBacklog) {
   EXPECT_TRUE(Eventually([&] { return gone.load(); }));
 }
 
+TEST(HttpRepliesTest, AStreamCanWaitForItsReader) {
+  Limits limits;
+  limits.max_backlog_bytes = 200'000;
+  TrialServer trial({.limits = limits});
+  trial.Start();
+  HttpClient client = trial.Connect(4096);
+  ASSERT_TRUE(client.Send(GetRequest("/hold")));
+  ASSERT_TRUE(Eventually([&] { return trial.held() == 1; }));
+  Reply reply = trial.TakeHeld().front();
+  constexpr std::size_t kTotal = 20'000'000;
+  std::thread writer([&reply] {
+    ASSERT_TRUE(reply.Start(200, "text/plain"));
+    for (std::size_t written = 0; written < kTotal; written += 50'000) {
+      ASSERT_TRUE(reply.AwaitBacklog(100'000, kPatience));
+      ASSERT_TRUE(reply.Write(std::string(50'000, 'x')));
+    }
+    reply.End();
+  });
+  std::this_thread::sleep_for(milliseconds(100));
+  const auto response = client.Read();
+  writer.join();
+  ASSERT_TRUE(response.has_value());
+  EXPECT_TRUE(response->complete);
+  EXPECT_EQ(response->body.size(), kTotal);
+  EXPECT_FALSE(Reply().AwaitBacklog(0, kPatience));
+}
+
+TEST(HttpRepliesTest, WaitingForAReaderEnds) {
+  TrialServer trial;
+  trial.Start();
+  for (const bool leaves : {false, true}) {
+    HttpClient client = trial.Connect(4096);
+    ASSERT_TRUE(client.Send(GetRequest("/hold")));
+    ASSERT_TRUE(Eventually([&] { return trial.held() == 1; }));
+    Reply reply = trial.TakeHeld().front();
+    ASSERT_TRUE(reply.Start(200, "text/plain"));
+    while (reply.Backlog() < 1'000'000) ASSERT_TRUE(reply.Write(std::string(10'000, 'x')));
+    std::thread leaver([&] {
+      std::this_thread::sleep_for(milliseconds(50));
+      if (leaves) client.Reset();
+    });
+    EXPECT_FALSE(reply.AwaitBacklog(1000, leaves ? kPatience : milliseconds(200)));
+    leaver.join();
+    EXPECT_EQ(reply.Alive(), !leaves);
+  }
+}
+
 TEST(HttpRepliesTest, FilesAreSentFromWhereAsked) {
   TrialServer trial;
   trial.server().Route(Method::kGet, "/part", [](Call& call) {
