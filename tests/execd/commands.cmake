@@ -5,7 +5,7 @@ function(_execd_commands_test name)
             ../sandbox/process_driver_under_test.cc
     LIBS app::execd_commands app::execd_files app::sandbox)
   if(TARGET ${name})
-    add_dependencies(${name} forkbox-forkserver exec_template agent_template bash_session)
+    add_dependencies(${name} forkbox-forkserver exec_template agent_template bash_session pty_shell)
     target_compile_definitions(${name} PRIVATE
       FORKBOX_FORKSERVER="$<TARGET_FILE:forkbox-forkserver>"
       FORKBOX_RUNTIME="${FORKBOX_RUNTIME_DIR}")
@@ -13,5 +13,6 @@ function(_execd_commands_test name)
   endif()
 endfunction()
 
-_execd_commands_test(execd_commands_test commands_test.cc)
+_execd_commands_test(execd_commands_test commands_test.cc commands_hostile_test.cc)
 _execd_commands_test(execd_shells_test shells_test.cc)
+_execd_commands_test(execd_ptys_test ptys_test.cc)
