@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "runner/execd/agent/agent_wire.h"
+#include "runner/execd/agent/file_time.h"
 #include "runner/execd/agent_caller.h"
 #include "runner/execd/file_upload.h"
 
@@ -205,7 +206,7 @@ Result<Files::OpenFile> Files::Open(const std::string& path) {
   OpenFile open;
   open.file = std::move(reply->descriptor);
   open.size = static_cast<std::uint64_t>(status.st_size);
-  open.modified_unix_ns = status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec;
+  open.modified_unix_ns = UnixNanoseconds(status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
   open.path = absolute;
   return open;
 }

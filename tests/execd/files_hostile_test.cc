@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <chrono>
+#include <limits>
 #include <thread>
 
 #include "tests/execd/files_fixture.h"
@@ -91,6 +92,19 @@ TEST_F(HostileFiles, NamesOfAnyBytes) {
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().message, HasSubstr("\xef\xbf\xbd"));
   EXPECT_DONE(files_->RemoveTree("moved"));
+}
+
+TEST_F(HostileFiles, TimesAndSizesBeyondAllNumbers) {
+  Run("python3 -c \"\nimport os\nfor name, at in (('late', 2**62), ('early', -2**62), "
+      "('old', -1)):\n open(name, 'w').close()\n os.utime(name, (at, at))\n"
+      "f = open('large', 'w')\nf.truncate(2**62)\n\"");
+  EXPECT_EQ(files_->Info("late")->modified_unix_ns, std::numeric_limits<std::int64_t>::max());
+  EXPECT_EQ(files_->Open("late")->modified_unix_ns, std::numeric_limits<std::int64_t>::max());
+  EXPECT_EQ(files_->Info("early")->modified_unix_ns, std::numeric_limits<std::int64_t>::min());
+  EXPECT_EQ(files_->Info("old")->modified_unix_ns, -1'000'000'000);
+  EXPECT_EQ(files_->Info("large")->size, 1ULL << 62);
+  EXPECT_EQ(files_->Open("large")->size, 1ULL << 62);
+  EXPECT_REFUSED(files_->Replace({"large", "a", "b"}), kInvalidArgument, "at most");
 }
 
 TEST_F(HostileFiles, AsManyEntriesAsAreAllowedAndNoMore) {

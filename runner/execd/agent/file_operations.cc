@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "runner/execd/agent/file_time.h"
 #include "runner/execd/agent/system_error.h"
 
 namespace forkbox::execd {
@@ -16,7 +17,7 @@ namespace {
 constexpr std::uint32_t kModeBits = 0777;
 
 std::int64_t Nanoseconds(const statx_timestamp& time) {
-  return time.tv_sec * 1'000'000'000 + time.tv_nsec;
+  return UnixNanoseconds(time.tv_sec, time.tv_nsec);
 }
 
 FileInfo::Type TypeOf(mode_t mode) {
