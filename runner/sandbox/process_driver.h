@@ -124,8 +124,9 @@ class ProcessDriver final : public Driver {
   std::optional<ReadyFork> TakePooled(const PoolKey& key);
   void KeepPoolsFull();
   const Language* Find(const std::string& language) const;
-  Result<BoxPlan> PlanOf(const BoxProgram& program) const;
-  Result<BoxPlan> PlanOfSession(const BoxProgram& program) const;
+  // In a box of that much memory.
+  Result<BoxPlan> PlanOf(const BoxProgram& program, std::uint64_t memory_bytes) const;
+  Result<BoxPlan> PlanOfSession(const BoxProgram& program, std::uint64_t memory_bytes) const;
 
   ProcessDriverOptions options_;
   std::unique_ptr<ForkserverClient> client_;

@@ -1,5 +1,6 @@
 // The boxes of ProcessDriver: opening them, and what is forked into them for which program.
 #include "runner/sandbox/common_environment.h"
+#include "runner/sandbox/heap_size.h"
 #include "runner/sandbox/process_driver.h"
 #include "runner/sandbox/template/isolation.h"
 
@@ -34,14 +35,17 @@ Result<std::unique_ptr<Box>> ProcessDriver::OpenBox(const BoxLimits& limits) {
   }
   return std::make_unique<ProcessBox>(
       client_.get(), std::move(*place), limits,
-      [this](const BoxProgram& program) { return PlanOf(program); }, closed);
+      [this, memory = limits.memory_bytes](const BoxProgram& program) {
+        return PlanOf(program, memory);
+      },
+      closed);
 }
 
-Result<BoxPlan> ProcessDriver::PlanOf(const BoxProgram& program) const {
+Result<BoxPlan> ProcessDriver::PlanOf(const BoxProgram& program, std::uint64_t memory_bytes) const {
   if (!program.cwd.empty() && program.cwd[0] != '/') {
     return Fail(ErrorCode::kInvalidArgument, "cwd: must be absolute");
   }
-  if (program.kind == BoxProgram::Kind::kSession) return PlanOfSession(program);
+  if (program.kind == BoxProgram::Kind::kSession) return PlanOfSession(program, memory_bytes);
   BoxPlan plan;
   std::map<std::string, std::string> env = CommonEnvironment();
   if (program.kind == BoxProgram::Kind::kAgent) {
@@ -65,7 +69,8 @@ Result<BoxPlan> ProcessDriver::PlanOf(const BoxProgram& program) const {
   return plan;
 }
 
-Result<BoxPlan> ProcessDriver::PlanOfSession(const BoxProgram& program) const {
+Result<BoxPlan> ProcessDriver::PlanOfSession(const BoxProgram& program,
+                                             std::uint64_t memory_bytes) const {
   const Language* language = Find(program.language);
   if (language != nullptr && language->manifest.session &&
       !language->manifest.session->as.empty()) {
@@ -90,7 +95,9 @@ Result<BoxPlan> ProcessDriver::PlanOfSession(const BoxProgram& program) const {
     plan.job.args.push_back(std::string(kRuntimeTarget) + "/" + session.file);
   } else {
     plan.template_index = kExecTemplate;
-    plan.job.command = session.command;
+    for (const std::string& word : session.command) {
+      plan.job.command.push_back(WithHeapSize(word, memory_bytes));
+    }
   }
   std::map<std::string, std::string> env = CommonEnvironment();
   AddAll(language->manifest.env, &env);

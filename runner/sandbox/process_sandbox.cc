@@ -19,6 +19,7 @@
 #include "runner/sandbox/answer.h"
 #include "runner/sandbox/artefact_bounds.h"
 #include "runner/sandbox/cgroup_numbers.h"
+#include "runner/sandbox/heap_size.h"
 #include "runner/sandbox/protocol.h"
 #include "runner/sandbox/template/job_wire.h"
 #include "runner/sandbox/wire.h"
@@ -38,14 +39,6 @@ constexpr milliseconds kBurialTime{5000};
 // A pipe holds 64 KiB unless it was made larger. What is left after this many reads is read once
 // nobody can write any more.
 constexpr int kMaxLastReads = 16;
-
-constexpr std::string_view kHeapPlaceholder = "{heap_mb}";
-
-// What a runtime may take for its heap: it needs about a quarter of a small limit for itself (code,
-// classes, stacks), and a heap that ends before the limit does is an error that programs can read.
-std::uint64_t HeapMegabytes(const schema::Limits& limits) {
-  return std::max<std::uint64_t>(8, (limits.memory_bytes >> 20) * 5 / 8);
-}
 
 microseconds Since(steady_clock::time_point start) {
   return std::chrono::duration_cast<microseconds>(steady_clock::now() - start);
@@ -318,11 +311,8 @@ std::vector<std::string> CommandOf(const RunPlan& plan, const schema::Source& so
             [&](const std::string& extension) { return file.path.ends_with(extension); });
         if (taken && file.path != plan.file_name) add_path(file.path);
       }
-    } else if (const std::size_t at = word.find(kHeapPlaceholder); at != word.npos) {
-      command.push_back(std::string(word).replace(at, kHeapPlaceholder.size(),
-                                                  std::to_string(HeapMegabytes(limits))));
     } else {
-      command.push_back(word);
+      command.push_back(WithHeapSize(word, limits.memory_bytes));
     }
   }
   return command;
