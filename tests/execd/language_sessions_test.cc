@@ -139,6 +139,29 @@ const std::vector<Story> kStories = {
           .evalue = "no"},
          {.code = "let broken = 1; broken", .result = "1"},
      }},
+    {"JavaScriptTakesNamesThatAreTaken",
+     "javascript",
+     {
+         {.code =
+              "const process = require('process'); let Map = 1, setImmediate, JSON = {}, Buffer; "
+              "class Object {} class Array {}"},
+         {.code = "const x = 1; Map + x", .result = "2"},
+         {.code = "import { join } from 'node:path'; join('a', 'b')", .result = "'a/b'"},
+         {.code = "let String = 5, Error = 6, Symbol = 7; null.x", .ename = "TypeError"},
+         {.code = "setTimeout(() => { throw 'late'; }, 1); await new Promise((ok) => "
+                  "setTimeout(ok, 30))",
+          .err = "Uncaught 'late'"},
+         {.code = "let process = (() => { throw 1; })()", .ename = "Uncaught", .evalue = "1"},
+         {.code = "3", .result = "3"},
+     }},
+    {"JavaScriptHalfCharacters",
+     "javascript",
+     {
+         {.code = "throw new Error('a\\ud800b\\\\ud800')",
+          .ename = "Error",
+          .evalue = "a\uFFFDb\\ud800"},
+         {.code = "'\\ud83d\\ude00'", .result = "'\U0001F600'"},
+     }},
     {"JavaScriptErrors",
      "javascript",
      {

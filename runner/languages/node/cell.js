@@ -18,10 +18,16 @@ const kImport = '__forkbox_import';
 // The parser that node has for itself.
 const kAcorn = 'internal/deps/acorn/acorn/dist/acorn';
 
+// A cell may declare any of these, for all code of this process that looks them up: so it does not.
+const { Array, JSON, Math, Object, process } = globalThis;
+const kTaken = ['Array', 'BigInt', 'Error', 'Function', 'Map', 'Math', 'Number', 'Object', 'RegExp',
+  'Set', 'String', 'Symbol', 'SyntaxError', 'TypeError', 'WeakMap', 'isNaN', 'parseFloat', 'parseInt'];
+
 const acorn = (() => {
   const own = { exports: {} };
-  vm.compileFunction(process.binding('natives')[kAcorn], ['module', 'exports'],
-                     { filename: 'forkbox:acorn' })(own, own.exports);
+  vm.compileFunction(process.binding('natives')[kAcorn], ['module', 'exports', ...kTaken], {
+    filename: 'forkbox:acorn',
+  })(own, own.exports, ...kTaken.map((name) => globalThis[name]));
   return own.exports;
 })();
 

@@ -14,6 +14,10 @@ const util = require('node:util');
 
 const { kImport, redeclare, translate } = require('./cell.js');
 
+// A cell may declare any of these, for all code of this process that looks them up.
+const { Array, Buffer, Error, JSON, Map, Number, Object, RangeError, String, Symbol, Uint8Array,
+  process, setImmediate } = globalThis;
+
 const kMaxFrameBytes = 16 << 20;
 // Of a text that is shown or told: far more than anybody reads, and it fits into a frame whatever
 // is to be escaped.
@@ -276,8 +280,12 @@ function whenFlushed(streams, done) {
   }
 }
 
+// Halves of surrogate pairs, of which texts here may be made, are escaped and are no valid JSON.
+const withoutHalves = (json) => json.replace(/\\(?:\\|ud[89a-f][0-9a-f]{2})/g,
+                                             (escape) => escape === '\\\\' ? escape : '\\ufffd');
+
 function frameOf(message) {
-  const body = Buffer.from(JSON.stringify(message));
+  const body = Buffer.from(withoutHalves(JSON.stringify(message)));
   if (body.length > kMaxFrameBytes) throw new RangeError('too much to show at once');
   const size = Buffer.alloc(4);
   size.writeUInt32LE(body.length);
