@@ -119,6 +119,21 @@ TEST_F(Uploads, FullDiskIsSaidAndLeavesNothing) {
   EXPECT_DONE(Write("small", "x"));
 }
 
+// The disk is memory: where that is less, the kernel ends somebody, most likely the agent.
+TEST_F(Uploads, MemoryRunsOutBeforeTheDisk) {
+  Open({.memory_bytes = 64U << 20, .disk_bytes = 512U << 20});
+  auto upload = files_->Create("large", {});
+  ASSERT_TRUE(upload);
+  const std::string megabyte(1U << 20, 'x');
+  Result<void> written;
+  for (int i = 0; i < 256 && written; ++i) written = (*upload)->Write(megabyte);
+  if (written) written = (*upload)->Commit();
+  EXPECT_FALSE(written);
+  upload->reset();
+  EXPECT_DONE(Write("small", "x"));
+  ExpectOnly("small\n");
+}
+
 TEST_F(Uploads, AgentKilledOnTheWay) {
   auto upload = files_->Create("f", {});
   ASSERT_TRUE(upload);
