@@ -99,8 +99,8 @@ class Contexts::Impl {
   }
 
   std::vector<ContextInfo> List(const std::string& language) {
+    BuryTheDead();
     std::lock_guard lock(mutex_);
-    ForgetTheDead();
     std::vector<ContextInfo> infos;
     for (const auto& [id, context] : contexts_) {
       if (language.empty() || context->info.language == language) infos.push_back(context->info);
@@ -109,8 +109,8 @@ class Contexts::Impl {
   }
 
   std::optional<ContextInfo> Get(const std::string& id) {
+    BuryTheDead();
     std::lock_guard lock(mutex_);
-    ForgetTheDead();
     const auto found = contexts_.find(id);
     if (found == contexts_.end()) return std::nullopt;
     return found->second->info;
@@ -139,9 +139,9 @@ class Contexts::Impl {
       return Fail(ErrorCode::kInvalidArgument, "unsupported language: " + language);
     }
     std::lock_guard one(making->second);
+    BuryTheDead();
     {
       std::lock_guard lock(mutex_);
-      ForgetTheDead();
       const auto found = contexts_.find(defaults_[language]);
       if (found != contexts_.end()) return found->second->info;
     }
@@ -206,8 +206,8 @@ class Contexts::Impl {
   class Place {
    public:
     explicit Place(Impl& impl) : impl_(impl) {
+      impl_.BuryTheDead();
       std::lock_guard lock(impl_.mutex_);
-      impl_.ForgetTheDead();
       taken_ = impl_.contexts_.size() + impl_.coming_ < impl_.options_.max_contexts;
       if (taken_) ++impl_.coming_;
     }
@@ -237,7 +237,10 @@ class Contexts::Impl {
     }
     ~Hold() {
       std::lock_guard lock(impl_.mutex_);
-      if (taken_) context_->busy = false;
+      if (taken_) {
+        context_->busy = false;
+        context_->session->ForgetInterrupt();
+      }
       context_.reset();
       if (--impl_.users_ == 0) impl_.idle_.notify_all();
     }
@@ -282,11 +285,22 @@ class Contexts::Impl {
     context.session->End();
   }
 
-  // Those that died while nobody looked. Under mutex_.
-  void ForgetTheDead() {
-    std::erase_if(contexts_, [](const auto& entry) {
-      return !entry.second->busy && entry.second->session->HasEnded();
-    });
+  // Those that ended while nobody looked, and what they have left running.
+  void BuryTheDead() {
+    std::vector<std::shared_ptr<Context>> dead;
+    {
+      std::lock_guard lock(mutex_);
+      for (auto at = contexts_.begin(); at != contexts_.end();) {
+        const auto entry = at++;
+        if (entry->second->busy || !entry->second->session->HasEnded()) continue;
+        dead.push_back(std::move(entry->second));
+        contexts_.erase(entry);
+      }
+    }
+    for (const auto& context : dead) {
+      log_.Info("context.died", {{"language", context->info.language}});
+      context->session->End();
+    }
   }
 
   [[nodiscard]] tl::unexpected<Error> NoSuch(const std::string& id) const {

@@ -271,6 +271,19 @@ std::optional<std::string> ContextSession::RunCell(const std::string& code, Even
   SteadyTime next_ping = std::chrono::steady_clock::now() + kPingEvery;
   const auto sent = SendFrame(channel_.get(), {{"op", "run"}, {"code", code}},
                               std::chrono::steady_clock::now() + kSendPatience);
+  if (!sent && sent.error().code == ErrorCode::kInvalidArgument) {  // nothing of it has gone out
+    listener.Put(Event::Type::kStatus, "error");
+    listener.Put(ErrorEvent("ValueError", sent.error().message));
+    return std::nullopt;
+  }
+  if (sent) {
+    std::lock_guard lock(interrupt_mutex_);
+    cell_is_there_ = true;
+    if (interrupt_wanted_) (void)SendInterrupt();  // whoever asked for it was told that it is so
+  } else if (!HasEnded()) {
+    why_ended_ = sent.error().message;
+    broken_ = true;
+  }
   std::optional<Event> error;
   bool done = false;
   // What it said before it ended still counts; not for ever, what others go on to say for it.
@@ -316,7 +329,7 @@ std::optional<std::string> ContextSession::RunCell(const std::string& code, Even
   }
   std::optional<std::string> why;
   if (!done) {
-    why = sent || broken_ || HasEnded() ? WhyEnded() : sent.error().message;
+    why = WhyEnded();
     error = ErrorEvent("ContextDied", *why);
   }
   oom_kills_seen_ = box_.Usage().oom_kills;
@@ -398,6 +411,19 @@ std::string ContextSession::FindWhyEnded() {
 }
 
 Result<void> ContextSession::Interrupt() {
+  std::lock_guard lock(interrupt_mutex_);
+  if (cell_is_there_) return SendInterrupt();
+  interrupt_wanted_ = true;
+  return {};
+}
+
+void ContextSession::ForgetInterrupt() {
+  std::lock_guard lock(interrupt_mutex_);
+  cell_is_there_ = false;
+  interrupt_wanted_ = false;
+}
+
+Result<void> ContextSession::SendInterrupt() {
   const auto sent = files_.Signal(pid_, SIGINT, true);
   if (!sent && sent.error().code != ErrorCode::kNotFound) return Fail(sent.error());
   return {};

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -46,8 +47,11 @@ class ContextSession {
   // In words: "exited with 3", "killed: out of memory". Once it has ended.
   std::string WhyEnded();
 
-  // SIGINT to its process group. Fine when there is none any more.
+  // SIGINT to its process group, once the cell that somebody is about to run has been sent. Fine
+  // when there is none any more.
   Result<void> Interrupt();
+  // Nobody runs anything now: an interrupt that was too early for a cell is none for the next.
+  void ForgetInterrupt();
   // Hangs up, so that RunCell returns, and kills its process group.
   void End();
 
@@ -64,6 +68,7 @@ class ContextSession {
   // At most so much of what is there. False: the channel has come to its end.
   bool ReadChannel(std::size_t most);
   std::string FindWhyEnded();
+  Result<void> SendInterrupt();
   static void Drain(Output& output, Listener& listener);
   // False: it breaks the rules of the wire.
   bool Handle(const nlohmann::json& message, Listener& listener, bool* done,
@@ -83,6 +88,9 @@ class ContextSession {
   std::string why_ended_;
   std::uint64_t oom_kills_seen_;
   std::atomic<bool> ended_by_us_{false};
+  std::mutex interrupt_mutex_;
+  bool cell_is_there_ = false;     // by interrupt_mutex_
+  bool interrupt_wanted_ = false;  // by interrupt_mutex_
 };
 
 }  // namespace forkbox::execd

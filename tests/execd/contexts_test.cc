@@ -113,6 +113,33 @@ TEST_F(ContextsTest, ALongCellIsPinged) {
   EXPECT_GE(told.events().back().execution_time.count(), 3500);
 }
 
+TEST_F(ContextsTest, AnInterruptThatComesAtOnceIsNotLost) {
+  const std::string id = NewContext();
+  for (int round = 0; round < 20; ++round) {
+    auto running = Begin(id, "import time; time.sleep(60)", [&](const Event& event) {
+      // Before and after the cell is sent, and as early as can be.
+      if (event.type == Event::Type::kPing) {
+        std::thread([&] { EXPECT_TRUE(contexts_->Interrupt(id)); }).detach();
+      }
+      return true;
+    });
+    for (int i = 0; i < 6000 && running->told.Count(Event::Type::kExecutionComplete) == 0; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    ASSERT_EQ(running->told.Error().ename, "KeyboardInterrupt");
+    running->thread.join();
+  }
+}
+
+TEST_F(ContextsTest, CodeBeyondTheBoundIsRefusedAndTheContextLives) {
+  const std::string id = NewContext();
+  Run(id, "x = 1");
+  EXPECT_EQ(Run(id, "'" + std::string(17U << 20, 'x') + "'").Error().evalue,
+            "too large for an interpreter session");
+  EXPECT_EQ(Run(id, "x").Result()["text"], "1");
+  EXPECT_EQ(Run(id, "len('" + std::string(8U << 20, 'x') + "')").Result()["text"], "8388608");
+}
+
 TEST_F(ContextsTest, AreIndependentAndRunSideBySide) {
   const std::string one = NewContext();
   const std::string two = NewContext();
@@ -284,6 +311,24 @@ TEST_F(ContextsTest, ThereAreAtMostSixtyFour) {
   EXPECT_TRUE(contexts_->Create("python", ""));
   contexts_->DeleteAll("python");
   EXPECT_THAT(Ids(), IsEmpty());
+}
+
+TEST_F(ContextsTest, OneThatHungUpWhileIdleIsEnded) {
+  const std::string id = NewContext();
+  Run(id,
+      "import os, socket, threading\nchannel = socket.socket(fileno=os.dup(3))\n"
+      "threading.Timer(0.05, channel.shutdown, [2]).start()\n"
+      "import subprocess; child = subprocess.Popen(['/bin/sleep', '12345'])");
+  for (int i = 0; i < 600 && !Ids().empty(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_THAT(Ids(), IsEmpty());
+  EXPECT_EQ(
+      Run(NewContext(),
+          "import glob\n"
+          "sum(open(f).read().count('1234' + '5') for f in glob.glob('/proc/[0-9]*/cmdline'))")
+          .Result()["text"],
+      "0");
 }
 
 TEST_F(ContextsTest, JavaScriptAndTypeScriptAreContextsToo) {

@@ -5,13 +5,16 @@
 //   code = _forkbox.execute(source, path, namespace)
 //   code, value = _forkbox.call(function)
 //   _forkbox.answer(channel, answer)
+//   pid = _forkbox.fork_orphan()      a copy that is not our child; 0 in the copy
 //
 // The Python side is template.py.
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <string_view>
@@ -253,12 +256,39 @@ PyObject* FlushStreams(PyObject* /*module*/, PyObject* report) {
   return PyBool_FromLong(good ? 1 : 0);
 }
 
+// fork_orphan() -> 0 in the copy, else 1. The process between us and the copy ends at once, so that
+// the copy is a child of the box's init. It has our memory (vfork(2)) and only forks: a copy of its
+// own of a large heap would take longest of all, to make and to take down. What may not return
+// from here is that process; the copy has a stack of its own and may.
+PyObject* ForkOrphan(PyObject* /*module*/, PyObject* /*unused*/) {
+  volatile int error = 0;
+  PyOS_BeforeFork();
+  const pid_t between = ::vfork();
+  if (between == 0) {
+    const pid_t copy = ::fork();
+    if (copy != 0) {
+      if (copy < 0) error = errno;
+      ::_exit(0);
+    }
+    PyOS_AfterFork_Child();
+    return PyLong_FromLong(0);
+  }
+  if (between < 0) error = errno;
+  PyOS_AfterFork_Parent();
+  while (between > 0 && ::waitpid(between, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  if (error == 0) return PyLong_FromLong(1);
+  errno = error;
+  return PyErr_SetFromErrno(PyExc_OSError);
+}
+
 PyMethodDef methods[] = {
     {"serve", Serve, METH_NOARGS, "Be a template; return the channel in each child."},
     {"receive", Receive, METH_O, "Wait for the child's job."},
     {"execute", Execute, METH_VARARGS, "Run a program's source; return its exit code."},
     {"call", Call, METH_O, "Call a program's function; return its exit code and value."},
     {"answer", Answer, METH_VARARGS, "Send what the function's caller waits for."},
+    {"fork_orphan", ForkOrphan, METH_NOARGS, "Fork a copy that is nobody's child here."},
     {"flush_streams", FlushStreams, METH_O, "Flush stdout and stderr; False if that failed."},
     {nullptr, nullptr, 0, nullptr}};
 PyModuleDef definition = {

@@ -172,7 +172,7 @@ session = None
 if "session" in sys.argv[1:]:
     from forkbox_session import session  # beside this file, which is where sys.path begins here
 
-    session.prepare()
+    session.prepare(forkbox)
 gc.collect()
 gc.freeze()  # the collector never touches what is shared with the template
 

@@ -14,6 +14,7 @@ import time
 import tokenize
 
 MAX_CANDIDATES = 500
+MAX_SOURCE = 256 << 10  # of cells with such lines: each is looked at with all that is before it
 LINE_MAGIC = re.compile(r"^(\s*)(?:([A-Za-z_][\w.,\s\[\]'\"]*?)\s*=\s*)?(%|!!?)\s*(\S.*)$")
 HELP = re.compile(r"^(\s*)(?:\?{1,2}\s*([A-Za-z_][\w.]*)|([A-Za-z_][\w.]*)\s*\?{1,2})\s*$")
 
@@ -31,6 +32,8 @@ def rewrite(source):
         first, _, body = stripped.partition("\n")
         name, _, line = first[2:].strip().partition(" ")
         return f"get_ipython().run_cell_magic({name!r}, {line.strip()!r}, {body!r})"
+    if len(source) > MAX_SOURCE:
+        return source
     lines = source.split("\n")
     candidates = [i for i, line in enumerate(lines) if LINE_MAGIC.match(line) or HELP.match(line)]
     if not candidates or len(candidates) > MAX_CANDIDATES:

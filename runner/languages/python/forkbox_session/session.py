@@ -22,8 +22,11 @@ from . import cells, figures, ipython_shim, magics, rich, wire
 FIRST_FREE = 10  # descriptors below are not taken for what is only passing
 KEPT_RESULTS = 100
 KEPT_SOURCES = 1000
+LAST_WORDS = 2  # seconds that an interrupted task has for them
+LOOP_CODE = tuple(os.path.dirname(module.__file__) for module in (asyncio, wire)) + (selectors.__file__,)
 
 channel = wire.Channel()
+fork_orphan = None  # of the extension module
 
 
 class StdinNotImplementedError(EOFError, NotImplementedError):
@@ -37,6 +40,8 @@ class Session:
         self.owner = os.getpid()
         self.count = 0
         self.running = False  # what a cell asked for: the only time when an interrupt means something
+        self.starting = False  # a request is there
+        self.early = False  # an interrupt has come for the cell that is about to run
         self.awaiting = None  # the task of a cell that awaits
         self.cancelled = False  # by an interrupt
         self.copying = False
@@ -76,6 +81,7 @@ class Session:
         while True:
             try:
                 self.wait()
+                self.starting = True
                 message, descriptors = channel.receive()
             except (wire.Closed, OSError, ValueError, AttributeError):
                 os._exit(0)
@@ -84,6 +90,7 @@ class Session:
                 self.run(str(message.get("code", "")))
             elif what == "fork" and len(descriptors) == wire.FORK_DESCRIPTORS:
                 self.fork(descriptors)
+            self.starting = self.early = False
 
     def say_ready(self):
         channel.send(ev="ready", pid=os.getpid(), forks=True)
@@ -100,30 +107,33 @@ class Session:
                 pass
             finally:
                 loop.remove_reader(wire.CHANNEL)
+        channel.wait(None)
 
-    def interrupt(self, _number, _frame):
+    def interrupt(self, _number, frame):
         if os.getpid() == self.owner:
             if not self.running:
+                self.early = self.early or self.starting or channel.wait(0)
                 return
             if channel.sending:
                 channel.interrupted = True
                 return
             task = self.awaiting
-            if task is not None and not task.done() and not self.cancelled:
-                if asyncio.current_task(self.loop) is None:  # all wait: nothing to raise it in
-                    self.cancelled = task.cancel()
-                    self.loop.call_soon_threadsafe(lambda: None)
-                    return
+            if task is not None and not task.done() and not self.cancelled and is_loops(frame):
+                self.cancelled = task.cancel()
+                self.loop.call_soon_threadsafe(lambda: None)
+                return
         raise KeyboardInterrupt
 
     # ---- cells
 
     def run(self, source):
         self.count += 1
-        error = None
+        error = told = None
         try:
             try:
                 self.running = True
+                if self.early:
+                    raise KeyboardInterrupt
                 self.run_interruptible(source)
             finally:
                 self.running = False
@@ -133,12 +143,27 @@ class Session:
         if os.getpid() != self.owner:
             leave(error)
         if error is not None:
+            told = self.describe(error)
             sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
-            channel.send(ev="error", **cells.describe(error))
-            # Its context of ours would keep what it holds alive.
             error = None
-        flush()
+        flush(sys.__stdout__, sys.__stderr__)
+        self.starting = self.early = False
+        if told is not None:
+            channel.send(ev="error", **told)
         channel.send(ev="done", count=self.count)
+
+    def describe(self, error):
+        """Its own methods say what it is, and may be interrupted."""
+        try:
+            try:
+                self.running = True
+                return cells.describe(error)
+            finally:
+                self.running = False
+        except BaseException:
+            self.running = False
+            name = type(error).__name__
+            return {"ename": name, "evalue": "", "traceback": [name]}
 
     def run_interruptible(self, source):
         history = self.namespace.get("In")
@@ -182,6 +207,10 @@ class Session:
         loop = self.event_loop()
         task = loop.create_task(coroutine)
         self.awaiting, self.cancelled = task, False
+        # An interrupt right before the loop begins to wait would else be seen when it has waited.
+        wakes = getattr(loop, "_csock", None)
+        if wakes is not None:
+            signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
         try:
             return loop.run_until_complete(task)
         except asyncio.CancelledError as error:
@@ -190,10 +219,12 @@ class Session:
             raise KeyboardInterrupt().with_traceback(error.__traceback__) from None
         finally:
             self.awaiting = None
+            if wakes is not None:
+                signal.set_wakeup_fd(-1)
             if not task.done():  # the interrupt met another task
                 task.cancel()
-                loop.run_until_complete(asyncio.wait([task]))
-            if not task.cancelled():
+                loop.run_until_complete(asyncio.wait([task], timeout=LAST_WORDS))
+            if task.done() and not task.cancelled():
                 task.exception()  # has been told
 
     def event_loop(self):
@@ -322,23 +353,9 @@ class Session:
 RENDERERS = ((figures.is_figure, "image/png", figures.to_png),)
 
 
-def fork_orphan():
-    """fork(2) twice: the copy is a child of the box's init, and nobody's zombie. 0 in the copy."""
-    between = os.fork()
-    if between != 0:
-        _, status = os.waitpid(between, 0)
-        if status != 0:
-            code = os.waitstatus_to_exitcode(status)
-            raise OSError(code, os.strerror(code) if code > 0 else "killed")
-        return between
-    try:
-        if os.fork() != 0:
-            os._exit(0)
-    except OSError as error:
-        os._exit(error.errno or 1)
-    except BaseException:
-        os._exit(1)
-    return 0
+def is_loops(frame):
+    """An exception in there would leave the loop between two states: the task is cancelled then."""
+    return frame is not None and frame.f_code.co_filename.startswith(LOOP_CODE)
 
 
 def renew_randomness():
@@ -352,8 +369,8 @@ def renew_randomness():
     # `random` does this by itself after every fork.
 
 
-def flush():
-    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+def flush(*streams):
+    for stream in streams or (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         try:
             stream.flush()
         except Exception:  # whatever the program made of it
@@ -404,8 +421,10 @@ def rehearse():
             delattr(sys, name)
 
 
-def prepare():
-    """Once, in the template."""
+def prepare(extension):
+    """Once, in the template; `extension` is forkbox_python.cc's."""
+    global fork_orphan
+    fork_orphan = extension.fork_orphan
     ipython_shim.install()
     figures.prepare()
     rehearse()

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import select
 import socket
 import struct
 import termios
@@ -77,6 +78,12 @@ class Channel:
                 if size[0] == 0:
                     return
                 time.sleep(0.00005)
+
+    def wait(self, milliseconds):
+        """True when there is something to receive; None waits for it."""
+        poll = select.poll()
+        poll.register(CHANNEL, select.POLLIN)
+        return bool(poll.poll(milliseconds))
 
     def receive(self):
         """The next message and the descriptors that came with it. Interrupts do not get here."""
