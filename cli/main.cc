@@ -33,6 +33,7 @@ int Main(int argc, char** argv) {
 
   std::vector<std::unique_ptr<Command>> commands = MakeServerCommands(program);
   commands.push_back(MakeRunCommand(program));
+  commands.push_back(MakeExecdCommand(program));
   commands.push_back(MakeKeysCommand(program));
   commands.push_back(MakeAccountsCommand(program));
   commands.push_back(MakeDoctorCommand(program));

@@ -82,8 +82,13 @@ void ServePermissions(ExecdCall& call) {
   for (const Change& change : changes) {
     const auto set = call.daemon->files().SetPermission(change.path, change.permission);
     if (!set) {
-      return call.Refuse(
-          FailedFile(set.error(), "error changing permissions for " + change.asked + ". "));
+      ExecdError refusal =
+          FailedFile(set.error(), "error changing permissions for " + change.asked + ". ");
+      if (refusal.status == 404) {  // upstream makes no difference here
+        refusal.status = 500;
+        refusal.code = "RUNTIME_ERROR";
+      }
+      return call.Refuse(refusal);
     }
   }
   call.Done();
