@@ -9,6 +9,7 @@
 
 #include "api/opensandbox/lifecycle_document.h"
 #include "api/opensandbox/lifecycle_labels.h"
+#include "api/opensandbox/lifecycle_query.h"
 #include "base/rfc3339.h"
 #include "base/uuid.h"
 #include "schema/json.h"
@@ -45,38 +46,6 @@ std::optional<std::string_view> OwnPath(std::string_view path) {
   return std::nullopt;
 }
 
-// A number of a query from 1 to `most`; null when it is not that.
-std::optional<std::uint32_t> PageNumber(const http::Call& call, const char* name,
-                                        std::uint32_t otherwise, std::uint32_t most) {
-  std::string text;
-  if (!call.Query(name, &text)) return otherwise;
-  std::uint32_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size() || number < 1 || number > most) {
-    return std::nullopt;
-  }
-  return number;
-}
-
-// All values of a query parameter.
-std::vector<std::string> Queries(const http::Call& call, std::string_view name) {
-  std::vector<std::string> values;
-  std::string_view query = call.raw_query;
-  while (!query.empty()) {
-    const std::string_view pair = query.substr(0, query.find('&'));
-    query.remove_prefix(std::min(query.size(), pair.size() + 1));
-    const auto equals = pair.find('=');
-    std::string key;
-    std::string value;
-    if (equals != std::string_view::npos &&
-        http::PercentDecode(pair.substr(0, equals), true, &key) && key == name &&
-        http::PercentDecode(pair.substr(equals + 1), true, &value)) {
-      values.push_back(std::move(value));
-    }
-  }
-  return values;
-}
-
 bool IsHost(std::string_view host) {
   return !host.empty() && host.size() <= 255 && std::ranges::all_of(host, [](char c) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
@@ -87,22 +56,6 @@ bool IsHost(std::string_view host) {
 void SendEmpty(const http::Reply& reply, int status) { http::Reply(reply).Send(status, "", ""); }
 
 }  // namespace
-
-// Given back when the row counts, or nothing came of it.
-class LifecycleFace::Place {
- public:
-  Place(LifecycleFace& face, std::string owner) : face_(face), owner_(std::move(owner)) {}
-  Place(const Place&) = delete;
-  Place& operator=(const Place&) = delete;
-  ~Place() {
-    const std::lock_guard lock(face_.mutex_);
-    if (--face_.pending_[owner_] == 0) face_.pending_.erase(owner_);
-  }
-
- private:
-  LifecycleFace& face_;
-  const std::string owner_;
-};
 
 Result<std::unique_ptr<LifecycleFace>> LifecycleFace::Create(Options options, Parts parts) {
   using schema::RequestSchema;
@@ -224,6 +177,11 @@ std::optional<SandboxRecord> LifecycleFace::Find(Asked& asked) {
     return std::nullopt;
   }
   return **row;
+}
+
+LifecycleFace::Place::~Place() {
+  const std::lock_guard lock(face_.mutex_);
+  if (--face_.pending_[owner_] == 0) face_.pending_.erase(owner_);
 }
 
 std::unique_ptr<LifecycleFace::Place> LifecycleFace::TakePlace(Asked& asked) {
@@ -472,85 +430,6 @@ void LifecycleFace::Endpoint(Asked& asked) {
       call.reply, 200,
       {{"endpoint", host + "/v1/sandboxes/" + record->id + "/proxy/" + std::to_string(port)},
        {"headers", {{"X-EXECD-ACCESS-TOKEN", record->token}}}});
-}
-
-void LifecycleFace::Diagnostics(Asked& asked) {
-  const auto record = Find(asked);
-  if (!record) return;
-  const std::string what = asked.call.Param(":what");
-  if (what == "inspect" || what == "summary") {
-    ordered_json document = SandboxDocument(*record);
-    document["runner"] = record->runner_id;
-    const json request = json::parse(record->request, nullptr, false);
-    if (request.is_object() && request.contains("resourceLimits")) {
-      document["resourceLimits"] = request["resourceLimits"];
-    }
-    return SendLifecycleJson(asked.call.reply, 200, document);
-  }
-  if (what == "logs" || what == "events") {
-    return SendLifecycleProblem(asked.call.reply,
-                                NotSupported("diagnostics/" + what + ": only inspect and summary"));
-  }
-  SendLifecycleProblem(asked.call.reply,
-                       {.status = 404, .code = "NOT_FOUND", .message = "there is no such path"});
-}
-
-void LifecycleFace::Fork(Asked& asked) {
-  const auto source = Find(asked);
-  if (!source) return;
-  if (source->state != SandboxState::kRunning) {
-    return Finish(asked, Fail(ErrorCode::kConflict, "the sandbox is not running"), "FORK", 202);
-  }
-  const auto place = TakePlace(asked);
-  if (place == nullptr) return;
-  sandboxes::SandboxSpec spec;
-  spec.id = NewUuidV7();
-  spec.owner = source->owner;
-  spec.request = source->request;
-  spec.metadata = source->metadata;
-  if (source->expires_unix_ms) {
-    // As long as the other one still has, and a little to begin with.
-    const std::int64_t left = *source->expires_unix_ms - parts_.clock.UnixMillis();
-    spec.timeout = std::chrono::seconds(std::max<std::int64_t>(60, left / 1000));
-  }
-  const auto record = parts_.fleet.Fork(*source, std::move(spec));
-  if (!record) return Finish(asked, Fail(record.error()), "FORK", 202);
-  ordered_json document = SandboxDocument(*record);
-  document["forkedFrom"] = source->id;
-  document["copied"] = "files below the work directory and /tmp; no processes, no contexts";
-  SendLifecycleJson(asked.call.reply, 202, document, {{"Location", "/v1/sandboxes/" + record->id}});
-}
-
-void LifecycleFace::NoSnapshot(Asked& asked) {
-  if (!Find(asked)) return;
-  SendLifecycleProblem(asked.call.reply,
-                       {.status = 501,
-                        .code = "SNAPSHOT::NOT_IMPLEMENTED",
-                        .message = "there are no snapshots here; POST /sandboxes/{id}/fork makes "
-                                   "a second sandbox with a copy of the files"});
-}
-
-void LifecycleFace::ListSnapshots(Asked& asked) {
-  const auto page = PageNumber(asked.call, "page", 1, 1'000'000);
-  const auto page_size = PageNumber(asked.call, "pageSize", 20, 200);
-  if (!page || !page_size) {
-    return SendLifecycleProblem(asked.call.reply, Unprocessable(!page ? "page: must be from 1"
-                                                                      : "pageSize: from 1 to 200"));
-  }
-  store::SandboxQuery query;
-  query.page = *page;
-  query.page_size = *page_size;
-  SendLifecycleJson(asked.call.reply, 200, SandboxPageDocument({}, query));
-}
-
-void LifecycleFace::FindSnapshot(Asked& asked) {
-  SendLifecycleProblem(
-      asked.call.reply,
-      {.status = 404, .code = "SNAPSHOT::NOT_FOUND", .message = "there are no snapshots here"});
-}
-
-void LifecycleFace::NoPools(Asked& asked) {
-  SendLifecycleProblem(asked.call.reply, NotSupported("there are no pools here"));
 }
 
 }  // namespace forkbox::api

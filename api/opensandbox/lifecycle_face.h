@@ -16,7 +16,6 @@
 // Handlers never block: store and fleet are asked on threads of its own.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <functional>
@@ -26,6 +25,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "api/auth/admission.h"
 #include "api/call_pool.h"
@@ -111,7 +111,17 @@ class LifecycleFace {
   // The row, if it is the asker's and has not ended; else the call is answered.
   std::optional<store::SandboxRecord> Find(Asked& asked);
   // A place among the account's sandboxes until it is destroyed; else the call is answered.
-  class Place;
+  class Place {
+   public:
+    Place(LifecycleFace& face, std::string owner) : face_(face), owner_(std::move(owner)) {}
+    Place(const Place&) = delete;
+    Place& operator=(const Place&) = delete;
+    ~Place();
+
+   private:
+    LifecycleFace& face_;
+    const std::string owner_;
+  };
   std::unique_ptr<Place> TakePlace(Asked& asked);
   void Finish(Asked& asked, const Result<void>& result, std::string_view what, int status);
 

@@ -62,7 +62,7 @@ class ClusterSandboxesTest : public ::testing::Test {
     const std::string endpoint = got.body["endpoint"];
     const auto slash = endpoint.find('/');
     const auto colon = endpoint.rfind(':', slash);
-    Place place;
+    Place place{.port = api, .path = {}, .token = {}};  // our Host has no port
     if (colon != std::string::npos) {
       place.port =
           static_cast<std::uint16_t>(std::stoi(endpoint.substr(colon + 1, slash - colon - 1)));

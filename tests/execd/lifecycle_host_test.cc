@@ -340,8 +340,8 @@ TEST_F(SandboxHostTest, AForkHasTheFilesAndNothingElse) {
   ASSERT_EQ(RunIn(*source,
                   "mkdir -p d/e && echo deep > d/e/f && ln -s d/e/f link && chmod 640 d/e/f &&"
                   " echo hidden > .dot && echo t > /tmp/t && mkfifo pipe &&"
-                  " head -c 3000000 /dev/urandom > big && sha256sum < big"),
-            RunIn(*source, "sha256sum < big"));
+                  " head -c 3000000 /dev/urandom > big"),
+            "");
   const auto forked = host_->Fork(first.id, Spec());
   ASSERT_TRUE(forked.has_value()) << forked.error().message;
   const auto copy = Find(*forked);

@@ -395,10 +395,11 @@ TEST(LifecycleTest, Endpoints) {
   const std::string id = server.MustCreate();
   const std::string one = "/v1/sandboxes/" + id;
   for (const char* port : {"44772", "18080", "1", "65535"}) {
-    const Answer got = server.Ask("GET", one + "/endpoints/" + port + "?use_server_proxy=false", "",
-                                  {{"Host", "box.example:99"}});
+    const Answer got = server.Ask("GET", one + "/endpoints/" + port + "?use_server_proxy=false");
     ASSERT_EQ(got.status, 200) << got.raw.body;
-    EXPECT_EQ(got.body["endpoint"], "box.example:99" + one + "/proxy/" + port);
+    const std::string endpoint = got.body["endpoint"];
+    EXPECT_EQ(endpoint.substr(endpoint.find('/')), one + "/proxy/" + port);
+    EXPECT_GT(endpoint.find('/'), 0U) << "as the request called us";
   }
   for (const char* port : {"0", "65536", "-1", "x", "80x"}) {
     EXPECT_EQ(server.Ask("GET", one + "/endpoints/" + port).status, 400) << port;
@@ -407,7 +408,6 @@ TEST(LifecycleTest, Endpoints) {
   }
   EXPECT_EQ(server.Ask("GET", one + "/endpoints/80?expires=1").status, 400);
   EXPECT_EQ(server.Ask("GET", one + "/endpoints/80?use_server_proxy=maybe").status, 422);
-  EXPECT_EQ(server.Ask("GET", one + "/endpoints/80", "", {{"Host", "a/b"}}).status, 400);
 
   const http::Fields token = server.TokenOf(id);
   const std::string egress = one + "/proxy/18080/";
@@ -566,6 +566,13 @@ TEST(LifecycleFullTest, AFullServerSaysSo) {
   EXPECT_NE(third.raw.Header("Retry-After"), "");
 }
 
+TEST(LifecycleFullTest, EndpointsAreWhereItWasSaid) {
+  const Server server({"--sandbox-endpoint", "boxes.example:8443"});
+  const std::string one = "/v1/sandboxes/" + server.MustCreate();
+  EXPECT_EQ(server.Ask("GET", one + "/endpoints/44772").body["endpoint"],
+            "boxes.example:8443" + one + "/proxy/44772");
+}
+
 TEST(LifecycleFullTest, WithoutSandboxesThereIsNoSuchApi) {
   const Server server({"--sandbox-max", "0"});
   EXPECT_EQ(server.Create().status, 404);
@@ -582,7 +589,7 @@ TEST(LifecycleFullTest, MetricsAndHealthCountThem) {
     std::this_thread::sleep_for(100ms);
   }
   EXPECT_NE(text.find("forkbox_sandboxes 2"), std::string::npos);
-  EXPECT_EQ(server.Ask("GET", "/v1/health").body["components"]["runners"]["sandboxes"], 2);
+  EXPECT_EQ(server.Ask("GET", "/api/v1/health").body["components"]["runners"]["sandboxes"], 2);
 }
 
 TEST(LifecycleEndTest, RowsSayThatTheServerWasStopped) {
