@@ -138,8 +138,8 @@ bool SessionUnderTest::WaitForOutput(const std::string& text) {
 }
 
 void SessionUnderTest::Interrupt() {
-  // The pid is that of the leader of its group, as files' agent signals it.
-  (void)OutputOf(box_, "kill -INT " + std::to_string(process_.pid));
+  // The whole group, as Contexts do.
+  (void)OutputOf(box_, "kill -INT -- -" + std::to_string(process_.pid));
 }
 
 std::optional<int> SessionUnderTest::Exit() {

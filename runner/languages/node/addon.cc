@@ -298,6 +298,10 @@ void WatchInterrupts(const FunctionCallbackInfo<Value>& info) {
 
 void ArmInterrupts(const FunctionCallbackInfo<Value>& /*info*/) { Interrupts::Arm(); }
 
+void InterruptPending(const FunctionCallbackInfo<Value>& info) {
+  info.GetReturnValue().Set(Interrupts::Pending());
+}
+
 // serveForks(prepare, runMain, runSession, nodePath): from the next quiet turn of the loop, with no
 // JavaScript on the stack, so that a job's stack traces end where a main script's do.
 //
@@ -340,5 +344,6 @@ NODE_MODULE_INIT(/* exports, module, context */) {
   NODE_SET_METHOD(exports, "setExitCode", SetExitCode);
   NODE_SET_METHOD(exports, "watchInterrupts", WatchInterrupts);
   NODE_SET_METHOD(exports, "armInterrupts", ArmInterrupts);
+  NODE_SET_METHOD(exports, "interruptPending", InterruptPending);
   NODE_SET_METHOD(exports, "serveForks", ServeForks);
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
@@ -24,9 +25,11 @@ using namespace std::chrono_literals;
 constexpr auto kPatience = 50ms;
 
 int signalled = -1;  // an eventfd, for the handler
+std::atomic<bool> received = false;
 
 void OnSignal(int /*signal*/) {
   const int kept = errno;
+  received = true;
   const std::uint64_t one = 1;
   (void)!::write(signalled, &one, sizeof one);
   errno = kept;
@@ -40,6 +43,8 @@ void Interrupts::Arm() {
   action.sa_flags = SA_RESTART;
   ::sigaction(SIGINT, &action, nullptr);
 }
+
+bool Interrupts::Pending() { return received; }
 
 Result<void> Interrupts::Start(v8::Isolate* isolate, uv_loop_t* loop, int channel,
                                v8::Local<v8::Function> handler) {
@@ -94,6 +99,7 @@ void Interrupts::Handled() {
   {
     const std::lock_guard lock(mutex_);
     pending_ = false;
+    received = false;
     isolate_->CancelTerminateExecution();
   }
   handled_.notify_all();

@@ -25,6 +25,9 @@ class Interrupts {
   static Result<void> Start(v8::Isolate* isolate, uv_loop_t* loop, int channel,
                             v8::Local<v8::Function> handler);
 
+  // True from a signal until the handler is about to be called for it.
+  static bool Pending();
+
   // Takes the signal again, should the program have given it another meaning.
   static void Arm();
 

@@ -367,7 +367,9 @@ class Session {
 
   #evaluate(cell, text) {
     this.#evaluator.evaluate(`${text}\n//# sourceURL=${cell.name}`, (outcome) => {
-      if (cell.settled) return;  // it was interrupted
+      // It was interrupted, or will be in a moment: a program that it waited for was the first to
+      // be hit.
+      if (cell.settled || this.#addon.interruptPending()) return;
       if (!('thrown' in outcome)) {
         this.#finish(cell, outcome);
         return;

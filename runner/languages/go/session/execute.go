@@ -65,6 +65,9 @@ func (s *session) execute(program string) (string, *failure) {
 	if err == nil {
 		return read(result), nil
 	}
+	if exit, ok := err.(*exec.ExitError); ok && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGINT {
+		s.awaitInterrupt()
+	}
 	// The last one: it may have printed such lines itself.
 	text := said.String()
 	at := strings.LastIndex("\n"+text, "\npanic: ")
@@ -77,6 +80,20 @@ func (s *session) execute(program string) (string, *failure) {
 	lines := strings.Split(strings.TrimRight(text[at:], "\n"), "\n")
 	_, message, _ := strings.Cut(lines[0], ": ")
 	return "", &failure{"Panic", message, lines}
+}
+
+// awaitInterrupt gives the signal that has ended the program the time to arrive here, too: it is not
+// for the next cell.
+func (s *session) awaitInterrupt() {
+	for i := 0; i < 50; i++ {
+		s.mutex.Lock()
+		interrupted := s.interrupted
+		s.mutex.Unlock()
+		if interrupted {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 func read(file string) string {
