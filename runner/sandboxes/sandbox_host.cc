@@ -8,6 +8,8 @@
 #include <mutex>
 #include <thread>
 
+#include "runner/sandboxes/entrypoint.h"
+#include "runner/sandboxes/sandbox_places.h"
 #include "runner/sandboxes/sandbox_token.h"
 #include "runner/sandboxes/tree_copy.h"
 
@@ -30,24 +32,6 @@ class Unheard final : public execd::EventSink {
   bool Put(const execd::Event&) override { return true; }
 };
 
-// Clients that want a place to work in say so by an entrypoint that does nothing for ever. A box
-// stands without one.
-bool IsIdle(const std::vector<std::string>& entrypoint) {
-  static const std::vector<std::string> kIdle{"tail", "-f", "/dev/null"};
-  return entrypoint.empty() || entrypoint == kIdle;
-}
-
-// For `bash -c`, which looks it up in PATH.
-std::string CommandLine(const std::vector<std::string>& argv) {
-  std::string line = "exec";
-  for (const std::string& word : argv) {
-    line += " '";
-    for (const char c : word) line += c == '\'' ? std::string("'\\''") : std::string(1, c);
-    line += '\'';
-  }
-  return line;
-}
-
 tl::unexpected<Error> NoSuchSandbox() { return Fail(ErrorCode::kNotFound, "no such sandbox"); }
 
 }  // namespace
@@ -60,6 +44,7 @@ class SandboxHost::Impl {
         store_(store),
         clock_(clock),
         log_(std::move(log)),
+        places_(options_.max_sandboxes, options_.max_memory_bytes),
         ask_for_lost_at_(clock_.Now() + options_.runner_lost_after) {}
 
   ~Impl() { Close("server_stopped"); }
@@ -105,7 +90,11 @@ class SandboxHost::Impl {
 
   // With a copy of the files of `source`, unless that is null.
   Result<SandboxRecord> Create(SandboxSpec spec, execd::Daemon* source = nullptr) {
-    if (auto reserved = Reserve(spec.limits.memory_bytes); !reserved) return Fail(reserved.error());
+    {
+      const std::lock_guard lock(mutex_);
+      if (closed_) return Fail(ErrorCode::kUnavailable, "the server is stopping");
+    }
+    if (auto taken = places_.Take(spec.limits.memory_bytes); !taken) return Fail(taken.error());
     auto entry = std::make_shared<Entry>();
     entry->id = spec.id;
     entry->token = NewToken();
@@ -114,7 +103,7 @@ class SandboxHost::Impl {
     Result<SandboxRecord> made = Open(*entry, spec, source);
     if (!made) {
       entry->daemon.reset();
-      Release(entry->limits.memory_bytes);
+      places_.GiveBack(entry->limits.memory_bytes);
       return made;
     }
     const std::shared_ptr<execd::Daemon> daemon = entry->daemon;  // others may end it from here on
@@ -130,9 +119,9 @@ class SandboxHost::Impl {
       End(entry, SandboxState::kTerminated, "server_stopped", "the server was stopped");
       return Fail(ErrorCode::kUnavailable, "the server is stopping");
     }
-    if (!IsIdle(spec.entrypoint)) {
+    if (!IsIdleEntrypoint(spec.entrypoint)) {
       execd::CommandRequest request;
-      request.command = CommandLine(spec.entrypoint);
+      request.command = EntrypointCommand(spec.entrypoint);
       request.env = daemon->env();
       Unheard unheard;
       if (auto begun = daemon->commands().RunInBackground(request, unheard); !begun) {
@@ -225,15 +214,7 @@ class SandboxHost::Impl {
     return entries_.size();
   }
 
-  [[nodiscard]] Room room() const {
-    const std::lock_guard lock(mutex_);
-    Room room;
-    room.sandboxes = reserved_ < options_.max_sandboxes ? options_.max_sandboxes - reserved_ : 0;
-    if (options_.max_memory_bytes != 0) {
-      room.memory_bytes = options_.max_memory_bytes - std::min(memory_, options_.max_memory_bytes);
-    }
-    return room;
-  }
+  [[nodiscard]] Room room() const { return places_.room(); }
 
  private:
   struct Entry {
@@ -262,29 +243,6 @@ class SandboxHost::Impl {
     const std::lock_guard lock(mutex_);
     const auto found = entries_.find(id);
     return found == entries_.end() ? nullptr : found->second;
-  }
-
-  Result<void> Reserve(std::uint64_t memory_bytes) {
-    const std::lock_guard lock(mutex_);
-    if (closed_) return Fail(ErrorCode::kUnavailable, "the server is stopping");
-    if (reserved_ >= options_.max_sandboxes) {
-      return Fail(ErrorCode::kQueueFull, "there are " + std::to_string(reserved_) +
-                                             " sandboxes here already, which is the most");
-    }
-    if (options_.max_memory_bytes != 0 &&
-        memory_bytes > options_.max_memory_bytes - std::min(memory_, options_.max_memory_bytes)) {
-      return Fail(ErrorCode::kQueueFull,
-                  "the memory of the sandboxes here leaves no room for one more of that size");
-    }
-    ++reserved_;
-    memory_ += memory_bytes;
-    return {};
-  }
-
-  void Release(std::uint64_t memory_bytes) {
-    const std::lock_guard lock(mutex_);
-    --reserved_;
-    memory_ -= memory_bytes;
   }
 
   Result<SandboxRecord> Open(Entry& entry, const SandboxSpec& spec, execd::Daemon* source) {
@@ -402,7 +360,7 @@ class SandboxHost::Impl {
       const std::lock_guard lock(mutex_);
       entries_.erase(entry->id);
     }
-    Release(entry->limits.memory_bytes);
+    places_.GiveBack(entry->limits.memory_bytes);
     return true;
   }
 
@@ -514,10 +472,9 @@ class SandboxHost::Impl {
   const Clock& clock_;
   const Log log_;
 
+  SandboxPlaces places_;
   mutable std::mutex mutex_;  // guards all down to `closed_`
   std::map<std::string, std::shared_ptr<Entry>, std::less<>> entries_;  // shared with turns at work
-  std::size_t reserved_ = 0;  // places; of those that are being opened too
-  std::uint64_t memory_ = 0;  // of their limits
   std::deque<Unwritten> unwritten_;
   bool changed_ = false;  // an expiry did
   bool closed_ = false;
