@@ -15,6 +15,7 @@ import selectors
 import signal
 import sys
 import threading
+import time
 import types
 
 from . import cells, figures, ipython_shim, magics, rich, wire
@@ -22,6 +23,7 @@ from . import cells, figures, ipython_shim, magics, rich, wire
 FIRST_FREE = 10  # descriptors below are not taken for what is only passing
 KEPT_RESULTS = 100
 KEPT_SOURCES = 1000
+THREADS_PATIENCE = 0.3  # seconds
 LAST_WORDS = 2  # seconds that an interrupted task has for them
 LOOP_CODE = tuple(os.path.dirname(module.__file__) for module in (asyncio, wire)) + (selectors.__file__,)
 
@@ -295,14 +297,12 @@ class Session:
 
     def why_no_copy(self):
         self.end_idle_executor()
-        threads = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
-        names = [thread.name for thread in threads]
-        known = {os.getpid(), *(thread.native_id for thread in threads)}
-        with contextlib.suppress(OSError):
-            for task in os.listdir("/proc/self/task"):
-                if int(task) not in known:
-                    with open(f"/proc/self/task/{task}/comm") as file:
-                        names.append(f"{file.read().strip()} (of a library)")
+        end = time.monotonic() + THREADS_PATIENCE
+        names = other_threads()
+        # A thread that has been joined may not yet have left the system.
+        while names and threading.active_count() == 1 and time.monotonic() < end:
+            time.sleep(0.001)
+            names = other_threads()
         if names:
             return f"threads are running, and a copy would not have them: {', '.join(names[:20])}"
         return None
@@ -351,6 +351,19 @@ class Session:
 
 
 RENDERERS = ((figures.is_figure, "image/png", figures.to_png),)
+
+
+def other_threads():
+    """The names of all but this one, those that no Python knows of too."""
+    threads = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    names = [thread.name for thread in threads]
+    known = {os.getpid(), *(thread.native_id for thread in threads)}
+    with contextlib.suppress(OSError):
+        for task in os.listdir("/proc/self/task"):
+            if int(task) not in known:
+                with open(f"/proc/self/task/{task}/comm") as file:
+                    names.append(f"{file.read().strip()} (of a library)")
+    return names
 
 
 def is_loops(frame):
