@@ -276,14 +276,10 @@ void BashKeeper::TakeReport(std::string_view line) {
   const std::string text(line);
   if (std::sscanf(text.c_str(), "spare %d", &number) == 1) {
     announced_ = number > 1 ? number : -1;
+    Promote();
   } else if (text == "ready") {
     deaths_in_a_row_ = 0;
-    // Ours by now, or it is not what it says. Its group is its own, so `kill -9 0` in a run leaves
-    // it alone.
-    const pid_t next = std::exchange(announced_, -1);
-    if (next <= 0 || next == live_ || ::setpgid(next, next) != 0) return;
-    if (spare_ > 0 && spare_ != next) ::kill(spare_, SIGKILL);
-    spare_ = next;
+    Promote();
   } else if (text == "taken") {
     taking_over_ = false;
   } else if (std::sscanf(text.c_str(), "done %d", &number) == 1 && running_) {
@@ -291,6 +287,14 @@ void BashKeeper::TakeReport(std::string_view line) {
     QueueSpare();
     WriteCommands();
   }
+}
+
+// The spare and the live bash speak in any order; the last of the two finds the spare a child of
+// ours, whose parent has gone. Its group is its own, so that `kill -9 0` in a run leaves it alone.
+void BashKeeper::Promote() {
+  if (announced_ <= 0 || announced_ == live_ || ::setpgid(announced_, announced_) != 0) return;
+  if (spare_ > 0 && spare_ != announced_) ::kill(spare_, SIGKILL);
+  spare_ = std::exchange(announced_, -1);
 }
 
 void BashKeeper::TakeSignals() {

@@ -47,6 +47,7 @@ class BashKeeper {
   void KillStrays();
   void ReadReports();
   void TakeReport(std::string_view line);
+  void Promote();
   void TakeSignals();
   bool Bury();  // false: bash cannot be kept alive
   bool ReplaceLive(int wait_status);
