@@ -21,7 +21,8 @@ struct Limits {
   std::size_t max_pipelined_bytes = 64 * 1024;  // read ahead while a reply is due; over it: closed
   std::size_t max_backlog_bytes = 4U << 20;     // unsent bytes of one stream; over it: closed
 
-  // All connections. Each needs two descriptors, so keep this under (RLIMIT_NOFILE - 100) / 2.
+  // All connections. Each needs two descriptors, a taken one three, so keep this under
+  // (RLIMIT_NOFILE - 100) / 2, or a third.
   std::size_t max_connections = 4000;  // over it: closed at once
 
   // Times. A reply that is being worked on has no limit; that is the handler's business.

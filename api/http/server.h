@@ -20,8 +20,8 @@
 // Start() ignores SIGPIPE for the whole process, since sendfile(2) cannot be told to. Raising
 // RLIMIT_NOFILE is the caller's business, before Start(): see Limits::max_connections; at EMFILE
 // the accepting thread would spin. The server's threads inherit the signal mask of the thread that
-// calls Start(). A client that closes its sending half counts as gone. TLS, HTTP/2 and limits per
-// client address are the proxy's.
+// calls Start(). A client that closes its sending half counts as gone, unless its connection is
+// taken. TLS, HTTP/2 and limits per client address are the proxy's.
 #pragma once
 
 #include <chrono>
