@@ -402,10 +402,6 @@ INSTANTIATE_TEST_SUITE_P(
              "console.log('busy'); try { for (;;); } finally { for (;;); }", "kept + 1", "42"},
         Busy{"JavaScriptChild", "javascript", "let kept = 41; const cp = require('child_process')",
              "cp.execSync('echo busy; sleep 1000', { stdio: 'inherit' })", "kept + 1", "42"},
-        Busy{"JavaChild", "java", "int kept = 41;",
-             "new ProcessBuilder(\"bash\", \"-c\", \"echo busy; sleep 1000\").inheritIO().start()"
-             ".waitFor()",
-             "kept + 1", "42"},
         Busy{
             "GoChild", "go", "var kept = 41",
             "c := exec.Command(\"bash\", \"-c\", \"echo busy; sleep 1000\")\nc.Stdout = os.Stdout\n"
