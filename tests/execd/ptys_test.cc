@@ -163,12 +163,10 @@ TEST_F(PtysTest, ATerminal) {
 }
 
 TEST_F(PtysTest, KeysAndSignalsReachTheJobInFront) {
-  const std::string id = Create();
-  Screen screen;
-  const auto connection = Connect(id, screen);
-  ASSERT_TRUE(connection);
   for (const bool by_key : {true, false}) {
-    screen.Forget();
+    Screen screen;
+    const auto connection = Connect(Create(), screen);
+    ASSERT_TRUE(connection);
     ASSERT_TRUE(connection->Input("echo r\"\"eady; sleep 1000\n"));
     ASSERT_TRUE(screen.Shows("ready"));
     // Again and again, as one does: between its fork and its exec a job takes no notice.
@@ -179,9 +177,9 @@ TEST_F(PtysTest, KeysAndSignalsReachTheJobInFront) {
       free = screen.ShowsWithin(1s, "still 2");
     }
     EXPECT_TRUE(free) << screen.out();
+    connection->Signal(SIGKILL);
+    EXPECT_EQ(screen.ExitCode(), -1);
   }
-  connection->Signal(SIGKILL);
-  EXPECT_EQ(screen.ExitCode(), -1);
 }
 
 TEST_F(PtysTest, ThreePipes) {
