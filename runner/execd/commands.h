@@ -1,7 +1,8 @@
 // Commands: the shell commands of one box, in the foreground and the background (reference 4).
 //
 // Every record lives as long as the box, up to 1,000 finished ones: the oldest go first, with their
-// output. Output of a background command is kept up to 16 MiB, the newest; offsets go on counting.
+// output. Output of a background command is kept up to 16 MiB, the newest, and of all together up to
+// 64 MiB, where the oldest commands' goes first; offsets go on counting.
 //
 // Thread-safe.
 #pragma once
