@@ -91,8 +91,9 @@ class Session:
             if what == "run":
                 self.run(str(message.get("code", "")))
             elif what == "fork" and len(descriptors) == wire.FORK_DESCRIPTORS:
+                # Before the answer, as run() does: after it the next cell may be here already.
+                self.starting = self.early = False
                 self.fork(descriptors)
-            self.starting = self.early = False
 
     def say_ready(self):
         channel.send(ev="ready", pid=os.getpid(), forks=True)
