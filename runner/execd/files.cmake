@@ -5,6 +5,6 @@ app_library(execd_files
           agent/agent_wire.cc path_expansion.cc metrics_sampler.cc
   PUBLIC app::sandbox app::schema app::base)
 app_test(execd_files_unit_test
-  SOURCES path_expansion_test.cc metrics_sampler_test.cc agent/agent_wire_test.cc
+  SOURCES path_expansion_test.cc metrics_sampler_test.cc byte_budget_test.cc agent/agent_wire_test.cc
           agent/glob_pattern_test.cc agent/glob_pattern.cc
   LIBS app::execd_files LABEL unit)
