@@ -290,15 +290,49 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     Everyday, JavascriptProgram,
     testing::ValuesIn(std::vector<Program>{
+        // A timer of 0 is one of 1 ms. That it is over when the loop begins is not promised, and in
+        // stock Node it often is not: here it is, and timers come before immediates.
         {"order_of_turns",
          "setTimeout(() => console.log('timeout'), 0); setImmediate(() => "
          "console.log('immediate'));\n"
          "process.nextTick(() => console.log('tick')); queueMicrotask(() => "
          "console.log('micro'));\n"
-         "console.log('sync');",
+         "console.log('sync');\n"
+         "for (const start = performance.now(); performance.now() < start + 3;) {}",
          {},
          "",
          "sync\ntick\nmicro\ntimeout\nimmediate\n"},
+        {"order_of_turns_of_a_module",
+         "import process from 'node:process';\n"
+         "process.nextTick(() => console.log('tick')); queueMicrotask(() => "
+         "console.log('micro'));\n"
+         "setImmediate(() => console.log('immediate')); await null; console.log('awaited');",
+         {},
+         "",
+         "micro\nawaited\ntick\nimmediate\n"},
+        // Once in the loop, immediates are next, however short the timer.
+        {"order_of_turns_after_a_read",
+         "require('fs').readFile(__filename, () => {\n"
+         "  setTimeout(() => console.log('timeout'), 0);\n"
+         "  setImmediate(() => console.log('immediate'));\n"
+         "  for (const start = performance.now(); performance.now() < start + 3;) {}\n"
+         "});",
+         {},
+         "",
+         "immediate\ntimeout\n"},
+        {"order_of_turns_within_turns",
+         "const say = (word) => () => console.log(word);\n"
+         "setImmediate(() => {\n"
+         "  setImmediate(say('next immediate'));\n"
+         "  Promise.resolve().then(say('promise')).then(say('its next'));\n"
+         "  process.nextTick(() => { say('tick')(); process.nextTick(say('tick of a tick')); });\n"
+         "  queueMicrotask(() => process.nextTick(say('tick of a microtask')));\n"
+         "});\n"
+         "setImmediate(say('second immediate'));",
+         {},
+         "",
+         "tick\ntick of a tick\npromise\nits next\ntick of a microtask\nsecond immediate\n"
+         "next immediate\n"},
         {"intervals",
          "let n = 0; const t = setInterval(() => { console.log(++n); if (n == 3) clearInterval(t); "
          "}, "
