@@ -290,7 +290,7 @@ TEST_F(SandboxHostTest, OneThatDiesByItselfHasFailed) {
   ASSERT_TRUE(Eventually([&] { return store::IsFinal(Row(record.id).state); }));
   EXPECT_EQ(Row(record.id).state, SandboxState::kFailed);
   EXPECT_EQ(Row(record.id).reason, "sandbox_died");
-  EXPECT_EQ(host_->size(), 0U);
+  EXPECT_TRUE(Eventually([&] { return host_->size() == 0; }));
 }
 
 TEST_F(SandboxHostTest, AFullHostSaysSo) {
