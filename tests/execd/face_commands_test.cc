@@ -200,7 +200,10 @@ TEST(FaceSessionsTest, RemembersFromRunToRun) {
   EXPECT_EQ(events[0]["text"], id);
   EXPECT_EQ(events[1]["text"], "/tmp/of-session");
   EXPECT_EQ(events[2]["error"]["evalue"], "7");
-  FaceStream set = Server().Stream(path, {{"command", "B=2; cd /; echo err >&2"}, {"cwd", "/var"}});
+  Json set_body;  // of two strings a braced list makes something else
+  set_body["command"] = "B=2; cd /; echo err >&2";
+  set_body["cwd"] = "/usr";
+  FaceStream set = Server().Stream(path, set_body);
   EXPECT_THAT(Types(set.Rest()), ElementsAre("init", "stdout", "execution_complete"));
   FaceStream get = Server().Stream(path, {{"command", "echo $B; pwd"}});
   const auto got = get.Rest();
