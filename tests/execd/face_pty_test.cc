@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <thread>
+
 #include "tests/execd/face_server.h"
 
 namespace forkbox::tests {
@@ -141,6 +144,8 @@ TEST(FacePtyTest, IsATerminalThatOutlivesItsClients) {
     socket.Send(1, "no json");
     socket.Type("echo sl''eeping; sleep 1000\r");
     EXPECT_NE(socket.ReadOutputUntil("sleeping"), "");
+    // Once it sleeps: between two commands an interrupt has nobody to reach.
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
     socket.Type("\x03");
     EXPECT_NE(socket.ReadOutputUntil("$ "), "");  // what is typed before the prompt may be dropped
     socket.Type("echo in''terrupted\r");
