@@ -1,6 +1,8 @@
 // Asks agents: finds one, waits for its answer, checks it, and turns to another when it has died,
 // lies or is silent, as long as the request has not begun or can as well be done twice.
 //
+// Memory for the listings of all boxes together is limited (byte_budget.h).
+//
 // Thread-safe.
 #pragma once
 
@@ -14,6 +16,7 @@
 #include "base/unique_fd.h"
 #include "runner/execd/agent/agent_wire.h"
 #include "runner/execd/agent_pool.h"
+#include "runner/execd/byte_budget.h"
 #include "runner/execd/files.h"
 
 namespace forkbox::execd {
@@ -22,7 +25,7 @@ struct AgentReply {
   AgentAnswer answer;
   std::vector<FileInfo> entries;
   UniqueFd descriptor;    // unchecked
-  std::string temporary;  // where the agent said that it would write
+  std::string temporary;  // of kUpload: where the agent said that it would write
 };
 
 class AgentCaller {
@@ -38,16 +41,20 @@ class AgentCaller {
   // The same, for an upload that has begun: *lease is the agent that waits for its content.
   Result<AgentReply> Begin(const AgentRequest& request, std::optional<AgentPool::Lease>* lease);
 
-  // What a broken link is to those who use Files.
+  // What a broken link is to those who use Files: that the box has ended or is frozen goes first.
   [[nodiscard]] Error Explain(const Error& error) const;
-  // Of an agent that has left it behind. That it may fail is all the same to us.
+  // Of an upload's or a replacement's agent that has left it behind. That it may fail is all the
+  // same to us.
   void RemoveTemporary(const std::string& path);
 
+  // Nothing in the box answers before it is thawed.
+  [[nodiscard]] bool frozen() const { return box_.Frozen(); }
   [[nodiscard]] const Files::Patience& patience() const { return patience_; }
 
  private:
   struct Attempt;
-  Attempt Try(AgentLink& link, const std::string& request, Deadline deadline) const;
+  Attempt Try(AgentLink& link, Operation operation, const std::string& request,
+              Deadline deadline) const;
   Result<AgentReply> Run(const AgentRequest& request, Repeat repeat,
                          std::chrono::milliseconds patience, std::optional<AgentPool::Lease>* keep);
 

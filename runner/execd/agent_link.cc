@@ -118,7 +118,7 @@ Result<void> AgentLink::Fill(Deadline deadline) {
   }
 }
 
-Result<AgentLink::Frame> AgentLink::Receive(Deadline deadline) {
+Result<AgentLink::Frame> AgentLink::Receive(Deadline deadline, std::size_t max_bytes) {
   FrameHeader header;
   const auto need = [&](std::size_t size) -> Result<void> {
     while (received_.size() - taken_ < size) {
@@ -133,7 +133,7 @@ Result<AgentLink::Frame> AgentLink::Receive(Deadline deadline) {
   };
   if (auto got = need(sizeof header); !got) return Fail(got.error());
   std::memcpy(&header, received_.data() + taken_, sizeof header);
-  if (header.size > kMaxReplyBytes || header.kind < static_cast<std::uint32_t>(FrameKind::kBegun) ||
+  if (header.size > max_bytes || header.kind < static_cast<std::uint32_t>(FrameKind::kBegun) ||
       header.kind > static_cast<std::uint32_t>(FrameKind::kFailed)) {
     return Broken();
   }

@@ -34,8 +34,9 @@ class AgentLink {
     std::string body;
     UniqueFd descriptor;  // with kDone only
   };
-  // kUnavailable: it is gone, or breaks the rules. kDeadlineExceeded.
-  Result<Frame> Receive(Deadline deadline);
+  // kUnavailable: it is gone, or breaks the rules, of which one is that no frame is larger.
+  // kDeadlineExceeded.
+  Result<Frame> Receive(Deadline deadline, std::size_t max_bytes = kMaxShortReplyBytes);
 
   // Nothing goes either way from here on; what was said before can still be received.
   void Shut();

@@ -29,7 +29,8 @@ class ByteBudget {
     return budget;
   }
 
-  // Beyond what is always free.
+  [[nodiscard]] std::size_t limit() const { return limit_; }
+  // Of it; without what is always free.
   [[nodiscard]] std::size_t used() const { return used_; }
 
   // What one holder has of it; given back with it.

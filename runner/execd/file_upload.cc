@@ -11,6 +11,10 @@ using std::chrono::steady_clock;
 
 FileUpload::~FileUpload() {
   if (!lease_) return;
+  if (caller_.frozen()) {
+    (void)Abandon({ErrorCode::kUnavailable, "not finished"});
+    return;
+  }
   const Deadline deadline = steady_clock::now() + caller_.patience().begin;
   if (auto sent = (*lease_)->Send(FrameKind::kAbort, "", deadline); !sent) {
     (void)Abandon(sent.error());

@@ -1,10 +1,12 @@
 #include "runner/execd/files.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include <algorithm>
 #include <cstring>
@@ -15,6 +17,7 @@
 #include "runner/execd/agent/file_time.h"
 #include "runner/execd/agent_caller.h"
 #include "runner/execd/file_upload.h"
+#include "schema/utf8.h"
 
 namespace forkbox::execd {
 namespace {
@@ -52,6 +55,13 @@ AgentRequest RequestFor(Operation operation, std::string_view path, const Permis
   request.group = permission.group;
   request.mode = permission.mode;
   return request;
+}
+
+// Of the kernel, which makes up what is read for whoever reads it: for us, of the host.
+bool IsOfProc(int descriptor) {
+  struct statfs system {};
+  return ::fstatfs(descriptor, &system) != 0 || system.f_type == PROC_SUPER_MAGIC ||
+         system.f_type == SYSFS_MAGIC;
 }
 
 // That it is a file to read from, whoever opened it: no pipe that keeps us waiting, no device.
@@ -203,6 +213,10 @@ Result<Files::OpenFile> Files::Open(const std::string& path) {
       absolute.size() > 2 * kMaxPathBytes) {
     return Lie();
   }
+  if (IsOfProc(reply->descriptor.get())) {
+    return Fail(ErrorCode::kInternal,
+                "open " + schema::ToValidUtf8(absolute) + ": not a regular file of the sandbox");
+  }
   OpenFile open;
   open.file = std::move(reply->descriptor);
   open.size = static_cast<std::uint64_t>(status.st_size);
@@ -221,7 +235,8 @@ Result<std::unique_ptr<Files::Upload>> Files::Create(const std::string& path,
                                       std::move(reply->temporary), permission);
 }
 
-Result<void> Files::Signal(pid_t pid, int number, bool whole_group) {
+Result<void> Files::Signal(pid_t pid, int number, bool whole_group,
+                           std::optional<std::chrono::milliseconds> patience) {
   // 0, -1 and 1 are everybody, or nobody's to signal.
   if (pid <= 1) return Fail(ErrorCode::kInvalidArgument, "there is no such process");
   if (number < 0 || number > SIGRTMAX) {
@@ -232,7 +247,8 @@ Result<void> Files::Signal(pid_t pid, int number, bool whole_group) {
   request.pid = pid;
   request.number = static_cast<std::uint32_t>(number);
   request.whole_group = whole_group;
-  auto reply = impl_->caller().Call(request, Repeat::kNever, impl_->patience().quick);
+  auto reply = impl_->caller().Call(request, Repeat::kNever,
+                                    patience.value_or(impl_->patience().quick));
   return reply ? Result<void>() : Fail(reply.error());
 }
 

@@ -3,12 +3,15 @@
 //
 // Paths are absolute or relative to the work directory, and go as they are: `$NAME` and `~` were
 // expanded before (path_expansion.h). Bounds: a path has at most 4095 bytes, a listing or a search
-// 100,000 entries, a replaced file 64 MiB; beyond, kInvalidArgument.
+// 100,000 entries, a replaced file 64 MiB; beyond, kInvalidArgument. Of listings and searches two
+// run at a time, the others wait; of all boxes together they hold so much memory, and no more.
 //
 // Errors: kNotFound; kInvalidArgument for what the reference answers 400; kConflict where something
-// stands in the way; kUnavailable when the box has ended; kInternal for everything else, with the
-// system's words ("no space left on device"). Blocks, for at most the operation's patience. When
-// the process inside is killed another one takes its place.
+// stands in the way; kUnavailable when the box has ended, is frozen ("the sandbox is paused": at
+// once, or when the patience of what a freeze has caught is over), or too much is wanted at once;
+// kInternal for everything else, with the system's words ("no space left on device"). Blocks, for
+// at most the operation's patience. When the process inside is killed another one takes its place.
+// The destructor waits for nothing.
 //
 // Thread-safe: operations run side by side.
 #pragma once
@@ -93,9 +96,9 @@ class Files {
   // That one can go there: kInvalidArgument with the reference's words if not (4.1).
   Result<void> CheckDirectory(const std::string& path);
 
-  // A regular file, opened for reading in the box and looked at here: `size` bytes can be sent with
-  // sendfile(2), or fewer where it shrinks meanwhile. Links are followed. Its position is shared
-  // with the box: read at offsets (pread(2)) alone.
+  // A regular file, and none of the kernel's (/proc), opened for reading in the box and looked at
+  // here: `size` bytes can be sent with sendfile(2), or fewer where it shrinks meanwhile. Links are
+  // followed. Its position is shared with the box: read at offsets (pread(2)) alone.
   struct OpenFile {
     UniqueFd file;
     std::uint64_t size = 0;
@@ -115,7 +118,9 @@ class Files {
   Result<std::unique_ptr<Upload>> Create(const std::string& path, const Permission& permission);
 
   // kill(2) in the box. kNotFound: there is no such process.
-  Result<void> Signal(pid_t pid, int number, bool whole_group);
+  // `patience`: for all of it, where the usual (quick) is too long.
+  Result<void> Signal(pid_t pid, int number, bool whole_group,
+                      std::optional<std::chrono::milliseconds> patience = std::nullopt);
 
   // A TCP connection to 127.0.0.1:port inside, else to [::1]:port; non-blocking, but whoever made
   // it can undo that: use MSG_DONTWAIT. kUnavailable when nobody listens.

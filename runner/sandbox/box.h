@@ -25,10 +25,14 @@
 
 namespace forkbox::sandbox {
 
+// Start() puts a process into a box that is full of them, or nobody could be sent to end them; up
+// to this many beyond BoxLimits::pids, and as many more as are being started at the moment.
+inline constexpr std::uint32_t kPidsToGetIn = 64;
+
 struct BoxLimits {
   std::uint64_t memory_bytes = 512ULL << 20;  // of all inside together, with swap and the disk
   std::uint64_t disk_bytes = 256ULL << 20;
-  std::uint32_t pids = 256;
+  std::uint32_t pids = 256;      // processes and threads; nobody inside can fork beyond it
   std::uint32_t cpu_millis = 0;  // of a core, a thousand to each; 0: no more than a fair share
 };
 
@@ -76,13 +80,16 @@ class Box {
   virtual ~Box() = default;
 
   // kInvalidArgument: no such language, or one without sessions. kUnavailable: the language is not
-  // ready, the box has ended, or there is no room. While frozen it waits for the thaw, up to 10 s.
+  // ready, the box has ended, or there is no room: there or, "too many processes in the box", in it
+  // (kPidsToGetIn). While frozen it waits for the thaw, up to 10 s.
   virtual Result<BoxProcess> Start(const BoxProgram& program) = 0;
 
   // Stops every process inside where it is; again and again is the same. kUnavailable where the
   // host gives no freezer.
   virtual Result<void> Freeze() = 0;
   virtual Result<void> Thaw() = 0;
+  // Since Freeze() was called, until Thaw() is done.
+  [[nodiscard]] virtual bool Frozen() const { return false; }
 
   // Ends everything inside now, as the destructor does; Start() fails from here on. What waits for
   // a process sees its end. Again and again is the same.

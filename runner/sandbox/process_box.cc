@@ -121,6 +121,11 @@ Result<void> ProcessBox::Thaw() {
   return {};
 }
 
+bool ProcessBox::Frozen() const {
+  std::lock_guard lock(mutex_);
+  return frozen_ && !ended_;
+}
+
 void ProcessBox::End() {
   {
     std::lock_guard lock(mutex_);

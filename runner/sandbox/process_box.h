@@ -33,6 +33,7 @@ class ProcessBox final : public Box {
   Result<BoxProcess> Start(const BoxProgram& program) override;
   Result<void> Freeze() override;
   Result<void> Thaw() override;
+  [[nodiscard]] bool Frozen() const override;
   void End() override;
   [[nodiscard]] BoxUsage Usage() const override;
   [[nodiscard]] bool Alive() const override;

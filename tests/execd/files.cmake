@@ -15,5 +15,9 @@ set(_box_under_test ../sandbox/box_under_test.cc ../sandbox/driver_under_test.cc
 _files_test(files_test
   SOURCES files_operations_test.cc files_uploads_test.cc files_hostile_test.cc ${_box_under_test}
   LIBS app::execd_files app::sandbox)
-app_test(files_peers_test SOURCES files_peers_test.cc files_descriptors_test.cc
+app_test(files_peers_test
+  SOURCES files_peers_test.cc files_descriptors_test.cc files_limits_test.cc
+  LIBS app::execd_files app::file_agent LABEL unit)
+app_test(box_identity_test
+  SOURCES box_identity_test.cc ${CMAKE_SOURCE_DIR}/runner/execd/box_identity.cc
   LIBS app::execd_files app::file_agent LABEL unit)

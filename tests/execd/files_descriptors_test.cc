@@ -27,6 +27,11 @@ TEST_F(FilesPeers, OpenTakesNothingButFilesToRead) {
         return One(::open((directory_ + "/fifo").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
       },
       [] { return One(::open("/dev/zero", O_RDONLY | O_CLOEXEC)); },
+      // Files, but what is read is the reader's: here the host's.
+      [] { return One(::open("/proc/sys/kernel/hostname", O_RDONLY | O_CLOEXEC)); },
+      [] {
+        return One(::open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY | O_CLOEXEC));
+      },
       [] { return One(::memfd_create("x", MFD_CLOEXEC)); },  // which can be written
       [] { return One(::eventfd(0, EFD_CLOEXEC)); },
       [] { return One(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)); },

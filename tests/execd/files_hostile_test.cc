@@ -4,6 +4,8 @@
 #include <sys/socket.h>
 
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <limits>
 #include <thread>
 
@@ -170,6 +172,68 @@ TEST_F(HostileFiles, AgentsThatAreStoppedArePassedOver) {
   EXPECT_DONE(files_->Move("f", "g"));
   Run("kill -CONT -1; true");
   EXPECT_EQ(Read("g"), "x");
+}
+
+// Stopped processes of this user, in whatever box.
+std::size_t StoppedProcessesOf(const std::string& uid) {
+  std::size_t stopped = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    std::ifstream file(entry.path() / "status");
+    const std::string status{std::istreambuf_iterator<char>(file), {}};
+    if (status.find("\nState:\tT") != std::string::npos &&
+        status.find("\nUid:\t" + uid + "\t") != std::string::npos) {
+      ++stopped;
+    }
+  }
+  return stopped;
+}
+
+TEST_F(HostileFiles, StoppedAgentsDoNotPileUp) {
+  Open({.pids = 32});
+  std::string uid = Run("id -u");
+  uid.pop_back();
+  files_ = std::make_unique<Files>(
+      *box_, Files::Patience{.begin = 100ms, .quick = 300ms, .whole = 1'000ms});
+  EXPECT_DONE(files_->Info("."));
+  auto stops = Start("echo up; while :; do kill -STOP -1; done");
+  for (int round = 0; round < 3; ++round) {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 12; ++i) {
+      threads.emplace_back([this] { (void)files_->Info("."); });
+    }
+  }
+  // The idle ones, and what the box had besides.
+  std::size_t stopped = 100;
+  const auto end = std::chrono::steady_clock::now() + 20s;
+  while (stopped > 4 && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(50ms);
+    stopped = StoppedProcessesOf(uid);
+  }
+  EXPECT_LE(stopped, 4U);
+  // The end of Files is that of its agents.
+  files_.reset();
+  while (stopped > 0 && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(50ms);
+    stopped = StoppedProcessesOf(uid);
+  }
+  EXPECT_EQ(stopped, 0U);
+}
+
+TEST_F(HostileFiles, FrozenBoxesRefuseAndNothingIsLeftInThem) {
+  EXPECT_DONE(Write("f", "x"));
+  auto upload = files_->Create("g", {});
+  ASSERT_TRUE(upload && (*upload)->Write("half"));
+  ASSERT_TRUE(box_->Freeze());
+  EXPECT_REFUSED(files_->Info("f"), kUnavailable, "paused");
+  EXPECT_REFUSED(files_->List(".", 1), kUnavailable, "paused");
+  EXPECT_REFUSED(files_->Create("h", {}), kUnavailable, "paused");
+  upload->reset();
+  ASSERT_TRUE(box_->Thaw());
+  std::string left = "?";
+  const auto end = std::chrono::steady_clock::now() + 20s;
+  while (left != "f\n" && std::chrono::steady_clock::now() < end) left = Run("ls -A");
+  EXPECT_EQ(left, "f\n");
+  EXPECT_EQ(Read("f"), "x");
 }
 
 TEST_F(HostileFiles, NobodyLooksIntoAnAgent) {

@@ -23,6 +23,8 @@ TEST_F(FilesPeers, LiesOfEveryKindEndInAnError) {
       Says(huge),
       Says(Begun() + huge),
       Says(Begun() + Header(FrameKind::kEntries, kMaxReplyBytes + 1)),
+      Says(Begun() + Header(FrameKind::kEntries, kMaxShortReplyBytes + 1)),
+      Says(Header(FrameKind::kBegun, kMaxShortReplyBytes + 1)),
       Says(Frame(FrameKind::kRequest, "")),
       Says(Frame(FrameKind::kData, "x")),
       Says(Frame(static_cast<FrameKind>(99), "")),
@@ -56,7 +58,7 @@ TEST_F(FilesPeers, LiesOfEveryKindEndInAnError) {
     box.Join();
   }
   // And with an honest one to turn to, nobody sees that there was another.
-  for (std::size_t i = 0; i < 20; ++i) {
+  for (std::size_t i = 0; i < 22; ++i) {
     SCOPED_TRACE(i);
     ScriptedBox box({peers[i], Honest()});
     {
@@ -81,7 +83,7 @@ TEST_F(FilesPeers, SilenceAndDripsEndInTime) {
       Says(Begun() + Header(FrameKind::kDone, 12)),
       [&over](int channel) {  // a byte at a time, of a frame that is long
         AwaitRequest(channel);
-        SendBytes(channel, Begun() + Header(FrameKind::kEntries, 400'000));
+        SendBytes(channel, Begun() + Header(FrameKind::kEntries, 30'000));
         while (!over && ::send(channel, "x", 1, MSG_NOSIGNAL) == 1) {
           std::this_thread::sleep_for(5ms);
         }
@@ -232,7 +234,8 @@ TEST_F(FilesPeers, UploadsToWhomeverEndInTimeAndAreCleanedUp) {
     { const UniqueFd made(::open(left.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600)); }
     ScriptedBox box({c.peer, Honest()});
     {
-      Files files(box, Short());
+      // Whoever cleans up has its time; the waiting is that of a piece.
+      Files files(box, {.begin = 10s, .quick = 500ms, .whole = 700ms});
       auto upload = files.Create("f", {});
       ASSERT_TRUE(upload) << upload.error().message;
       Result<void> ended;

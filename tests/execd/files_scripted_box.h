@@ -24,7 +24,7 @@ using namespace std::chrono_literals;
 using Peer = std::function<void(int channel)>;
 
 // Starts these, one after the other; then the last again and again.
-class ScriptedBox final : public sandbox::Box {
+class ScriptedBox : public sandbox::Box {
  public:
   explicit ScriptedBox(std::vector<Peer> peers) : peers_(std::move(peers)) {}
   ~ScriptedBox() override { Join(); }
@@ -34,7 +34,7 @@ class ScriptedBox final : public sandbox::Box {
     int ends[2];
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
     const std::lock_guard lock(mutex_);
-    const Peer& peer = peers_[std::min(started_, peers_.size() - 1)];
+    const Peer& peer = peers_[std::min(started_.load(), peers_.size() - 1)];
     ++started_;
     threads_.emplace_back([peer, end = ends[1]] {
       peer(end);
@@ -44,8 +44,15 @@ class ScriptedBox final : public sandbox::Box {
     process.channel.Reset(ends[0]);
     return process;
   }
-  Result<void> Freeze() override { return {}; }
-  Result<void> Thaw() override { return {}; }
+  Result<void> Freeze() override {
+    frozen_ = true;
+    return {};
+  }
+  Result<void> Thaw() override {
+    frozen_ = false;
+    return {};
+  }
+  [[nodiscard]] bool Frozen() const override { return frozen_; }
   void End() override { alive_ = false; }
   [[nodiscard]] sandbox::BoxUsage Usage() const override { return {}; }
   [[nodiscard]] bool Alive() const override { return alive_; }
@@ -53,13 +60,17 @@ class ScriptedBox final : public sandbox::Box {
   // All peers have seen their ends.
   void Join() { threads_.clear(); }
   std::size_t started() const { return started_; }
+  void AwaitStarted(std::size_t count) const {
+    while (started_ < count) std::this_thread::sleep_for(1ms);
+  }
 
  private:
   const std::vector<Peer> peers_;
   std::mutex mutex_;
-  std::size_t started_ = 0;
+  std::atomic<std::size_t> started_ = 0;
   std::vector<std::jthread> threads_;
   std::atomic<bool> alive_ = true;
+  std::atomic<bool> frozen_ = false;
 };
 
 // ---- what a peer may do
@@ -81,7 +92,9 @@ inline std::string Frame(FrameKind kind, const std::string& body) {
   return Header(kind, static_cast<std::uint32_t>(body.size())) + body;
 }
 
-inline std::string Begun() { return Frame(FrameKind::kBegun, EncodeText("")); }
+inline std::string Begun(const std::string& temporary = "") {
+  return Frame(FrameKind::kBegun, EncodeText(temporary));
+}
 inline std::string Done(const std::string& text = "") {
   return Frame(FrameKind::kDone, EncodeAnswer({.number = 0, .text = text}));
 }

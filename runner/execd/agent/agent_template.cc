@@ -2,16 +2,16 @@
 // it is asked over its channel. It never becomes another program, so it is started in the time of
 // a fork.
 
-#include <sys/prctl.h>
-
 #include "runner/execd/agent/request_loop.h"
 #include "runner/sandbox/template/fork_loop.h"
 #include "runner/sandbox/template/isolation.h"
 
 int main() {
-  const int channel = forkbox::sandbox::ServeForks({});
-  // What runs beside it under the same user must not look into it, or take its channel.
-  ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  // What runs beside it under the same user must not look into it, or take its channel; and whoever
+  // gives it up lets go of its standard input, by which it ends, be it stopped.
+  forkbox::sandbox::ForkHooks hooks;
+  hooks.leashed = true;
+  const int channel = forkbox::sandbox::ServeForks(hooks);
   (void)forkbox::sandbox::ReceiveJob(channel);
   forkbox::execd::ServeRequests({.channel = channel, .work_path = forkbox::sandbox::kWorkPath});
   return 0;

@@ -8,6 +8,8 @@
 //            ◀─────────────────────────── kEntries …   of a walk, as many as needed
 //            ◀─────────────────────────── kDone | kFailed
 //
+// Only of kReplace and kUpload does kBegun name a file; only these leave one behind.
+//
 // An upload goes on after kDone: kData …, then kCommit or kAbort, answered by kDone or kFailed.
 // kFailed may come earlier, when the disk is full; the agent then takes no more requests.
 //
@@ -50,7 +52,9 @@ inline constexpr std::uint32_t kMaxWalkDepth = 256;
 inline constexpr std::size_t kDataFrameBytes = 256U << 10;
 // Two texts of a replacement, and the rest.
 inline constexpr std::size_t kMaxRequestBytes = 2 * kMaxReplaceBytes + (64U << 10);
+// Of a listing, that is of kEntries in an answer to kList and kSearch; and of all else.
 inline constexpr std::size_t kMaxReplyBytes = 512U << 10;
+inline constexpr std::size_t kMaxShortReplyBytes = 32U << 10;
 
 enum class Operation : std::uint32_t {
   kInfo = 1,

@@ -133,8 +133,10 @@ class RequestLoop {
     return done;
   }
 
+  // Whoever has the answer may end us at once: nothing is left to be cleaned up after it.
   bool Replace(const AgentRequest& request, StagedFile& staged) {
     const auto count = ReplaceText(staged, request.other, request.new_text, names_);
+    { const StagedFile dropped = std::move(staged); }
     if (!count) return Answer(Fail(count.error()));
     return channel_.Send(FrameKind::kDone, EncodeAnswer({.number = *count, .text = ""}));
   }
@@ -155,8 +157,10 @@ class RequestLoop {
       } else if (kind == FrameKind::kCommit) {
         AgentRequest request;
         if (!DecodeRequest(body_, &request)) return false;
-        return Answer(staged.Commit(
-            {std::string(request.owner), std::string(request.group), request.mode}, names_));
+        auto committed = staged.Commit(
+            {std::string(request.owner), std::string(request.group), request.mode}, names_);
+        { const StagedFile dropped = std::move(staged); }
+        return Answer(std::move(committed));
       } else if (kind == FrameKind::kAbort) {
         { const StagedFile dropped = std::move(staged); }
         return Answer({});

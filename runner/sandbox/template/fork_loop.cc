@@ -13,11 +13,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <span>
 
 #include "runner/sandbox/protocol.h"
 #include "runner/sandbox/template/isolation.h"
@@ -28,6 +30,7 @@ namespace forkbox::sandbox {
 namespace {
 
 constexpr std::size_t kMaxTemplateFds = kTplFixedCount + kMaxCgroups;
+constexpr int kLookAgainMs = 50;  // for the end of a child without a pidfd
 
 [[noreturn]] void Die(const char* what) {
   std::fprintf(stderr, "%s: %s\n", what, std::strerror(errno));
@@ -36,7 +39,7 @@ constexpr std::size_t kMaxTemplateFds = kTplFixedCount + kMaxCgroups;
 
 struct Child {
   pid_t pid = -1;
-  int pidfd = -1;
+  int pidfd = -1;  // -1: there was none to be had
   int status_fd = -1;
 };
 
@@ -57,6 +60,14 @@ std::vector<sock_filter> LoadFilter() {
   return program;
 }
 
+// To be killed when the last writer of this pipe goes: the kernel tells the readers, by a signal of
+// their choice (fcntl(2), F_SETSIG), and this one asks nobody and waits for nothing. Done before
+// the child can be stopped by anybody.
+bool Leash(int pipe) {
+  return ::fcntl(pipe, F_SETOWN, ::getpid()) == 0 && ::fcntl(pipe, F_SETSIG, SIGKILL) == 0 &&
+         ::fcntl(pipe, F_SETFL, ::fcntl(pipe, F_GETFL) | O_ASYNC) == 0;
+}
+
 void Reap(Child* child) {
   int status = 0;
   rusage usage{};
@@ -68,8 +79,25 @@ void Reap(Child* child) {
     message.cpu_us = micros(usage.ru_utime) + micros(usage.ru_stime);
     Report(child->status_fd, message);
   }
-  ::close(child->pidfd);
+  if (child->pidfd >= 0) ::close(child->pidfd);
   ::close(child->status_fd);
+}
+
+bool HasEnded(const Child& child, const pollfd& polled) {
+  if (child.pidfd >= 0) return polled.revents != 0;
+  siginfo_t info{};
+  return ::waitid(P_PID, static_cast<id_t>(child.pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid == child.pid;
+}
+
+// After a request has been received, descriptors and all: whether another would be. It would lose
+// its own otherwise, the one by which to say so among them. They are given out from below: `fds`
+// have taken what was free there.
+bool RoomForAnother(std::span<const int> fds) {
+  rlimit files{};
+  const int highest = *std::max_element(fds.begin(), fds.end());
+  return ::getrlimit(RLIMIT_NOFILE, &files) == 0 &&
+         static_cast<rlim_t>(highest) + 1 + kMaxTemplateFds <= files.rlim_cur;
 }
 
 }  // namespace
@@ -87,13 +115,15 @@ int ServeForks(const ForkHooks& hooks) {
     polled.clear();
     polled.push_back({kTemplateControlFd, POLLIN, 0});
     for (const Child& child : children) polled.push_back({child.pidfd, POLLIN, 0});
-    if (::poll(polled.data(), polled.size(), -1) < 0) {
+    const bool all_told =
+        std::ranges::none_of(children, [](const Child& c) { return c.pidfd < 0; });
+    if (::poll(polled.data(), polled.size(), all_told ? -1 : kLookAgainMs) < 0) {
       if (errno == EINTR) continue;
       Die("poll");
     }
     // Ends before beginnings: somebody waits for them.
     for (std::size_t i = children.size(); i-- > 0;) {
-      if (polled[i + 1].revents == 0) continue;
+      if (!HasEnded(children[i], polled[i + 1])) continue;
       Reap(&children[i]);
       children[i] = children.back();
       children.pop_back();
@@ -106,6 +136,9 @@ int ServeForks(const ForkHooks& hooks) {
     const ssize_t size =
         RecvPacket(kTemplateControlFd, &request, sizeof request, fds.data(), &fd_count);
     if (size == 0) std::_Exit(0);  // the forkserver is gone, and so are all cells
+    // Descriptors ran out all the same, and what came is closed. Whoever asked sees the end of the
+    // status socket or loses patience; it is no reason for the ends of all others to be lost.
+    if (size < 0 && errno == EMSGSIZE) continue;
     if (size != sizeof request || fd_count < kTplFixedCount ||
         fd_count != kTplFixedCount + request.cgroup_count) {
       Die("fork request");
@@ -115,7 +148,10 @@ int ServeForks(const ForkHooks& hooks) {
     failure.kind = StatusKind::kForkFailed;
     pid_t pid = -1;
     if (hooks.before_fork) hooks.before_fork();
-    if (::setns(fds[kTplInitPidfd], CLONE_NEWPID) != 0) {
+    if (!RoomForAnother(std::span(fds.data(), fd_count))) {
+      failure.stage = Stage::kDescriptors;
+      failure.error = EMFILE;
+    } else if (::setns(fds[kTplInitPidfd], CLONE_NEWPID) != 0) {
       failure.stage = Stage::kEnterPidNamespace;
       failure.error = errno;
     } else {
@@ -127,7 +163,11 @@ int ServeForks(const ForkHooks& hooks) {
     }
     if (pid == 0) {
       if (hooks.after_fork_child) hooks.after_fork_child();
-      const IsolationFailure isolation = EnterCell(request, fds.data(), fd_count, filter);
+      IsolationFailure isolation;
+      if (hooks.leashed && !Leash(fds[kTplStdin])) isolation = {Stage::kDescriptors, errno};
+      if (isolation.stage == Stage::kNone) {
+        isolation = EnterCell(request, fds.data(), fd_count, filter);
+      }
       if (isolation.stage != Stage::kNone) {
         failure.stage = isolation.stage;
         failure.error = isolation.error;
@@ -138,7 +178,11 @@ int ServeForks(const ForkHooks& hooks) {
       StatusMessage isolated;
       isolated.pid = ::getpid();
       Report(kChildChannelFd + 1, isolated);
-      BecomeVisible(kChildChannelFd + 1);
+      if (hooks.leashed) {
+        ::close(kChildChannelFd + 1);
+      } else {
+        BecomeVisible(kChildChannelFd + 1);
+      }
       return kChildChannelFd;
     }
     if (hooks.after_fork_parent) hooks.after_fork_parent();
@@ -149,7 +193,6 @@ int ServeForks(const ForkHooks& hooks) {
     }
     if (pid > 0) {
       const auto pidfd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
-      if (pidfd < 0) Die("pidfd_open");
       children.push_back({pid, pidfd, fds[kTplStatus]});
     } else {
       Report(fds[kTplStatus], failure);

@@ -31,6 +31,9 @@ struct ForkHooks {
   std::function<void()> before_fork;        // in the template, right before each fork
   std::function<void()> after_fork_parent;  // in the template, right after
   std::function<void()> after_fork_child;   // in the child, first thing, still privileged
+  // The child is killed as soon as nobody holds the other end of its standard input any more, even
+  // while it is stopped; and it never lets its neighbours in a box, who have its uid, look into it.
+  bool leashed = false;
 };
 
 // In the child: the descriptor of its channel. Never returns in the template; it exits the
