@@ -60,9 +60,13 @@ const char* Furnish(const CellOptions& options) {
   }
   if (::mount("/box/tmp", "/tmp", nullptr, MS_BIND, nullptr) != 0) return "bind /tmp";
   if (::mount("/box/shm", "/dev/shm", nullptr, MS_BIND, nullptr) != 0) return "bind /dev/shm";
-  // Of its own, as every mount of devpts is; terminals belong to whoever opens them.
-  if (options.terminals && ::mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,
-                                   "newinstance,ptmxmode=0666,mode=0620") != 0) {
+  // Of its own, as every mount of devpts is; terminals belong to whoever opens them. The kernel has
+  // a few thousand for everybody (kernel.pty.max): no cell gets more than its share.
+  char terminals[64];
+  std::snprintf(terminals, sizeof terminals, "newinstance,ptmxmode=0666,mode=0620,max=%u",
+                kCellTerminals);
+  if (options.terminals &&
+      ::mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, terminals) != 0) {
     return "mount /dev/pts";
   }
   if (::sethostname("forkbox", 7) != 0 || ::setdomainname("", 0) != 0) return "sethostname";

@@ -12,6 +12,9 @@
 
 namespace forkbox::sandbox {
 
+// The most terminals that can be open in one.
+inline constexpr unsigned kCellTerminals = 64;
+
 struct CellOptions {
   std::uint32_t uid = 0;       // owner of the private disk, the program's later uid
   std::uint32_t init_uid = 0;  // what pid 1 becomes; a program can then neither signal nor read it

@@ -15,6 +15,7 @@
 #include <set>
 #include <sstream>
 
+#include "runner/sandbox/cgroup_numbers.h"
 #include "runner/sandbox/protocol.h"
 
 namespace forkbox::sandbox {
@@ -200,10 +201,13 @@ Result<void> CellCgroup::Thaw() {
   return {};
 }
 
+std::uint64_t CellCgroup::Processes() const { return PlainNumber(pids_now_.get()); }
+
 bool CellCgroup::Remove() {
   procs.clear();
   freezer_.Reset();
   freezer_events_.Reset();
+  pids_now_.Reset();
   std::erase_if(places_, [](const Place& place) {
     return ::unlinkat(place.parent_fd, place.name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT;
   });
@@ -369,6 +373,8 @@ Result<CellCgroup> CgroupTree::Create(const std::string& name, const CgroupLimit
     if (hierarchy.pids && !WriteAt(fd, "pids.max", std::to_string(limits.pids))) {
       return FailErrno("write pids.max");
     }
+    // The same in v1 and v2.
+    if (hierarchy.pids && limits.box) cell.pids_now_ = OpenForReading(fd, "pids.current");
     if (hierarchy.accounting) {
       cell.cpu_usage = OpenForReading(fd, hierarchy.v2 ? "cpu.stat" : "cpuacct.usage");
     }

@@ -47,6 +47,9 @@ class CellCgroup {
   Result<bool> Freeze();
   Result<void> Thaw();
 
+  // Of a box: how many processes and threads are inside. 0 where nobody counts them.
+  [[nodiscard]] std::uint64_t Processes() const;
+
   // True when nothing of it is left.
   bool Remove();
 
@@ -59,6 +62,7 @@ class CellCgroup {
   std::vector<Place> places_;
   UniqueFd freezer_;         // freezer.state or cgroup.freeze
   UniqueFd freezer_events_;  // v2: cgroup.events
+  UniqueFd pids_now_;        // pids.current
 };
 
 class CgroupTree {

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "runner/sandbox/box.h"
 #include "runner/sandbox/forkserver/cell.h"
 #include "runner/sandbox/forkserver/cgroup.h"
 #include "runner/sandbox/forkserver/driver_line.h"
@@ -301,7 +302,12 @@ class Forkserver {
   void Join(const ForkRequest& request) {
     std::lock_guard lock(mutex_);
     LiveCell* live = FindBox(request);
-    if (live == nullptr || !IsReady(request)) return;
+    if (live == nullptr) return;
+    // The cgroup's limit is for those who fork inside; who is moved in only counts.
+    if (live->cgroup.Processes() >= live->pids + std::uint64_t{kPidsToGetIn}) {
+      return driver_->Refuse(request, EAGAIN, "too many processes in the box");
+    }
+    if (!IsReady(request)) return;
     auto streams = MakeStreams(live->uid);
     if (!streams) return driver_->Refuse(request, EIO, streams.error().message);
     if (!SendFork(templates_[request.template_index], *live, *streams)) {

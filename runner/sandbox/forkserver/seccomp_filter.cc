@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <linux/vm_sockets.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
@@ -120,6 +122,43 @@ bool Deny(scmp_filter_ctx context, int error, const char* name) {
   return result == 0;
 }
 
+// An `int` argument, of which the kernel takes the low half: what is above it must not matter.
+constexpr scmp_datum_t kLowHalf = 0xffffffffUL;
+
+// What comes out of a box may be any descriptor: its programs can send theirs over every socket
+// that we read from. The last reference to it may then be ours, so no close(2) of theirs may wait:
+// with SO_LINGER it does for as long as they please, and with what can be laid over TCP (TLS, SMC)
+// for its last records. Neither is inherited by a socket from anything but another that has it.
+bool RefuseSlowCloses(scmp_filter_ctx context) {
+  struct Option {
+    int error;
+    int level;
+    int name;
+  };
+  // Nobody checks what they got of SO_LINGER, and many servers fail without it: a success, of which
+  // getsockopt(2) tells the truth. The other is refused as on a kernel that knows of none.
+  for (const Option& option :
+       {Option{0, SOL_SOCKET, SO_LINGER}, Option{ENOPROTOOPT, IPPROTO_TCP, TCP_ULP}}) {
+    if (seccomp_rule_add(
+            context, SCMP_ACT_ERRNO(static_cast<unsigned>(option.error)), SCMP_SYS(setsockopt), 2,
+            SCMP_A1(SCMP_CMP_MASKED_EQ, kLowHalf, static_cast<scmp_datum_t>(option.level)),
+            SCMP_A2(SCMP_CMP_MASKED_EQ, kLowHalf, static_cast<scmp_datum_t>(option.name))) != 0) {
+      return false;
+    }
+  }
+  // Nor protocols of other kinds: SCTP and DCCP; those beyond a byte, SMC and MPTCP, for which
+  // programs have TCP to fall back on.
+  for (const int protocol : {IPPROTO_DCCP, IPPROTO_SCTP}) {
+    if (seccomp_rule_add(
+            context, SCMP_ACT_ERRNO(EPROTONOSUPPORT), SCMP_SYS(socket), 1,
+            SCMP_A2(SCMP_CMP_MASKED_EQ, kLowHalf, static_cast<scmp_datum_t>(protocol))) != 0) {
+      return false;
+    }
+  }
+  return seccomp_rule_add(context, SCMP_ACT_ERRNO(EPROTONOSUPPORT), SCMP_SYS(socket), 1,
+                          SCMP_A2(SCMP_CMP_GT, 255)) == 0;
+}
+
 bool AddArgumentRules(scmp_filter_ctx context) {
   // clone() may make threads and processes, not namespaces; and no siblings: the parent of a job is
   // the template, outside of the cell, which would never wait for a child that it has not made, and
@@ -149,10 +188,11 @@ bool AddArgumentRules(scmp_filter_ctx context) {
                        SCMP_A0(SCMP_CMP_NE, AF_UNIX)) != 0) {
     return false;
   }
-  // TIOCSTI and TIOCLINUX type into somebody's terminal. The kernel looks at the low half only.
-  for (const std::uint64_t request : {0x5412UL, 0x541CUL}) {
+  // TIOCSTI and TIOCLINUX type into somebody's terminal; TIOCSETD drags in line disciplines, made
+  // for modems, which end when they like.
+  for (const std::uint64_t request : {0x5412UL, 0x541CUL, 0x5423UL}) {
     if (seccomp_rule_add(context, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1,
-                         SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffUL, request)) != 0) {
+                         SCMP_A1(SCMP_CMP_MASKED_EQ, kLowHalf, request)) != 0) {
       return false;
     }
   }
@@ -176,7 +216,7 @@ Result<std::vector<sock_filter>> CompileSeccompFilter() {
       return Fail(ErrorCode::kInternal, std::string("seccomp rule for ") + denied.name);
     }
   }
-  if (!AddArgumentRules(context.get())) {
+  if (!AddArgumentRules(context.get()) || !RefuseSlowCloses(context.get())) {
     return Fail(ErrorCode::kInternal, "seccomp argument rules");
   }
   const UniqueFd file(::memfd_create("seccomp", MFD_CLOEXEC));

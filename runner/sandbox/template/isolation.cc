@@ -63,6 +63,10 @@ bool TrimTemplatePrivileges() {
 IsolationFailure EnterCell(const TemplateFork& request, const int* fds, std::size_t fd_count,
                            const sock_fprog& filter) {
   const auto failed = [](Stage stage) { return IsolationFailure{stage, errno}; };
+  // Capabilities keep its neighbours in a box, where all are one user, from reaching into it;
+  // between the last of them and the filter nothing else would.
+  const auto hide = [] { return ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0; };
+  if (!hide()) return failed(Stage::kCredentials);
 
   // The pid namespace was chosen by the template before the fork; a pidfd takes the rest at once
   // (setns(2), Linux 5.8).
@@ -106,6 +110,8 @@ IsolationFailure EnterCell(const TemplateFork& request, const int* fds, std::siz
         ::setresuid(request.uid, request.uid, request.uid) != 0) {
       return failed(Stage::kCredentials);
     }
+    // The kernel sets it anew with the user, to what fs.suid_dumpable says.
+    if (!hide()) return failed(Stage::kCredentials);
   }
   // Not before: a uid that has as many processes already, in a box, would then be refused its next
   // execve(2), and there would be no way in to end them.

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/perf_event.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -26,6 +28,24 @@ static void say(const char* name, long result) {
 }
 
 #define TRY(name, ...) errno = 0, say(name, syscall(__VA_ARGS__))
+
+// Setting it looks like a success everywhere; what counts is whether it is on.
+static void try_linger(const char* name, int family, int type, unsigned long level,
+                       unsigned long option) {
+  const struct linger wanted = {1, 20};
+  struct linger now = {0, 0};
+  socklen_t size = sizeof now;
+  const int fd = socket(family, type, 0);
+  errno = 0;
+  if (syscall(SYS_setsockopt, fd, level, option, &wanted, sizeof wanted) != 0 ||
+      getsockopt(fd, SOL_SOCKET, SO_LINGER, &now, &size) != 0) {
+    printf("%s: failed with %s\n", name, strerrorname_np(errno));
+  } else {
+    errno = EPERM;
+    say(name, now.l_onoff != 0 ? 0 : -1);
+  }
+  close(fd);
+}
 
 int main(void) {
   char buffer[256] = {0};
@@ -110,6 +130,24 @@ int main(void) {
   TRY("socket alg", SYS_socket, AF_ALG, SOCK_SEQPACKET, 0);
   TRY("socket high bits", SYS_socket, 0x100000000UL | AF_NETLINK, SOCK_RAW, 0);
   TRY("socketpair tipc", SYS_socketpair, 30, SOCK_STREAM, 0, buffer);
+  TRY("socket mptcp", SYS_socket, AF_INET, SOCK_STREAM, 262);
+  TRY("socket mptcp 6", SYS_socket, AF_INET6, SOCK_STREAM, 262);
+  TRY("socket smc", SYS_socket, AF_INET, SOCK_STREAM, 256);
+  TRY("socket smc high bits", SYS_socket, AF_INET, SOCK_STREAM, 0x100000100UL);
+  TRY("socket sctp", SYS_socket, AF_INET, SOCK_STREAM, IPPROTO_SCTP);
+  TRY("socket dccp", SYS_socket, AF_INET, 6, IPPROTO_DCCP);
+
+  // Descriptors whose close waits for somebody, to be sent to the host.
+  const unsigned long high = 0x100000000UL;
+  try_linger("linger tcp", AF_INET, SOCK_STREAM, SOL_SOCKET, SO_LINGER);
+  try_linger("linger tcp 6", AF_INET6, SOCK_STREAM, SOL_SOCKET, SO_LINGER);
+  try_linger("linger udp", AF_INET, SOCK_DGRAM, SOL_SOCKET, SO_LINGER);
+  try_linger("linger unix", AF_UNIX, SOCK_STREAM, SOL_SOCKET, SO_LINGER);
+  try_linger("linger high bits", AF_INET, SOCK_STREAM, high | SOL_SOCKET, high | SO_LINGER);
+  const int tcp = socket(AF_INET, SOCK_STREAM, 0);
+  TRY("tcp ulp", SYS_setsockopt, tcp, IPPROTO_TCP, TCP_ULP, "tls", 3);
+  TRY("tcp ulp high bits", SYS_setsockopt, tcp, high | IPPROTO_TCP, high | TCP_ULP, "smc", 3);
+  TRY("line discipline", SYS_ioctl, 0, 0x5423, buffer);
   // A sibling would be a child of the template, outside: nobody here could ever wait for it.
   TRY("clone parent", SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
   return 0;
