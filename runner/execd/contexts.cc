@@ -50,15 +50,16 @@ class Contexts::Impl {
         box_(box),
         files_(files),
         clock_(clock),
-        log_(std::move(log)) {
+        log_(std::move(log)),
+        frame_room_(options_.frame_bytes) {
     for (const std::string& language : options_.languages) default_mutexes_[language];
   }
 
   ~Impl() {
     std::unique_lock lock(mutex_);
-    for (const auto& [id, context] : contexts_) {
-      if (context->busy) context->session->End();  // a session that is idle ends with its channel
-    }
+    // Nothing is asked of the box, which may let us wait: a session that is idle ends with its
+    // channel, and what a cell does with the box.
+    for (const auto& [id, context] : contexts_) context->session->HangUp();
     contexts_.clear();
     idle_.wait(lock, [&] { return users_ == 0; });
   }
@@ -87,7 +88,8 @@ class Contexts::Impl {
     auto process = box_.Start(program);
     if (!process) return Fail(process.error());
     process->stdin_pipe.Reset();
-    auto session = std::make_unique<ContextSession>(std::move(*process), box_, files_, clock_);
+    auto session =
+        std::make_unique<ContextSession>(std::move(*process), box_, files_, clock_, frame_room_);
     if (auto ready = session->AwaitReady(DeadlineOfStart()); !ready) {
       session->End();
       log_.Warn("context.not_started", {{"language", language}, {"reason", ready.error().message}});
@@ -130,7 +132,17 @@ class Contexts::Impl {
   }
 
   void DeleteAll(const std::string& language) {
-    for (const ContextInfo& info : List(language)) (void)Delete(info.id);
+    std::vector<std::shared_ptr<Context>> deleted;
+    {
+      std::lock_guard lock(mutex_);
+      for (auto at = contexts_.begin(); at != contexts_.end();) {
+        const auto entry = at++;
+        if (!language.empty() && entry->second->info.language != language) continue;
+        deleted.push_back(std::move(entry->second));
+        contexts_.erase(entry);
+      }
+    }
+    EndAll(deleted);
   }
 
   Result<ContextInfo> Default(const std::string& language) {
@@ -299,7 +311,15 @@ class Contexts::Impl {
     }
     for (const auto& context : dead) {
       log_.Info("context.died", {{"language", context->info.language}});
-      context->session->End();
+    }
+    EndAll(dead);
+  }
+
+  // All at once as far as we can do it alone; a box that keeps us waiting does so once.
+  static void EndAll(const std::vector<std::shared_ptr<Context>>& contexts) {
+    for (const auto& context : contexts) context->session->HangUp();
+    for (const auto& context : contexts) {
+      if (!context->session->Kill()) return;
     }
   }
 
@@ -319,6 +339,7 @@ class Contexts::Impl {
   Files& files_;
   const Clock& clock_;
   const Log log_;
+  ByteBudget frame_room_;
   std::map<std::string, std::mutex> default_mutexes_;  // the map itself stays as it is
   std::mutex mutex_;
   std::condition_variable idle_;

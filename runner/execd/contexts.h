@@ -1,7 +1,7 @@
 // Contexts: the interpreters of one box, each with a state of its own that lives from cell to cell
 // (reference 6). A context is a fork of a warm template; a copy of one is a fork of itself.
 //
-// Thread-safe. At most 64 contexts a box.
+// Thread-safe. At most 32 contexts a box: each holds four descriptors here.
 #pragma once
 
 #include <chrono>
@@ -36,11 +36,16 @@ class Contexts {
     Environment env;                          // of the box
     std::vector<std::string> languages;       // that have sessions here and are ready
     std::chrono::seconds start_patience{30};  // for "ready"
-    std::size_t max_contexts = 64;
+    std::size_t max_contexts = 32;
+    // Of large frames on their way (session_wire.h), the box's share of ByteBudget::OfProcess():
+    // beyond, sessions wait in what they write. At least one greatest frame.
+    std::size_t frame_bytes = 32U << 20;
   };
 
   // All must outlive it.
   Contexts(Options options, sandbox::Box& box, Files& files, const Clock& clock, Log log);
+  // Ends the runs that are on; what their cells do goes on until the box ends. Waits for sinks
+  // alone.
   ~Contexts();
   Contexts(const Contexts&) = delete;
   Contexts& operator=(const Contexts&) = delete;

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <thread>
 
 #include "runner/sandbox/protocol.h"
 #include "runner/sandbox/wire.h"
@@ -35,6 +36,14 @@ constexpr std::size_t kMaxPipeBytes = 1U << 20;
 constexpr int kReadsAfterEnd = 64;
 constexpr int kMaxPid = 1 << 22;  // proc(5), pid_max
 constexpr std::size_t kMaxTracebackLines = 10'000;
+// Read at a stretch when nobody listens, and the rest after it.
+constexpr std::size_t kPacedBytes = 1U << 20;
+constexpr milliseconds kPacedRest{10};
+// Until it is asked again whether there is room for a frame.
+constexpr milliseconds kRoomAgain{20};
+// Of a large frame, once others may want its room. A megabyte takes a millisecond.
+constexpr std::chrono::seconds kFramePatience{30};
+constexpr std::size_t kScarceBytes = 128U << 20;  // of ByteBudget::OfProcess()
 
 void SetNonBlocking(int fd) { ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK); }
 
@@ -55,10 +64,10 @@ std::int64_t CountOf(const json& message) {
 }
 
 // Its "data", with what the reference calls "text" (6.4).
-std::optional<json> ResultsOf(const json& message) {
+std::optional<json> ResultsOf(json& message) {
   const auto found = message.find("data");
   if (found == message.end() || !found->is_object()) return std::nullopt;
-  json results = *found;
+  json results = std::move(*found);
   if (const auto plain = results.find("text/plain"); plain != results.end()) {
     json text = std::move(*plain);
     results.erase(plain);
@@ -115,6 +124,7 @@ class ContextSession::Listener {
     event.text = std::move(text);
     Put(event);
   }
+  [[nodiscard]] bool listens() const { return listens_; }
 
  private:
   EventSink& sink_;
@@ -122,15 +132,17 @@ class ContextSession::Listener {
 };
 
 ContextSession::ContextSession(sandbox::BoxProcess process, const sandbox::Box& box, Files& files,
-                               const Clock& clock)
+                               const Clock& clock, ByteBudget& frame_room)
     : box_(box),
       files_(files),
       clock_(clock),
+      frame_room_(frame_room),
       status_(std::move(process.status)),
       channel_(std::move(process.channel)),
       pid_(process.pid),
       stdout_{std::move(process.stdout_pipe), Event::Type::kStdout, {}},
       stderr_{std::move(process.stderr_pipe), Event::Type::kStderr, {}},
+      frames_(frame_room, ByteBudget::OfProcess()),
       oom_kills_seen_(box.Usage().oom_kills) {
   SetNonBlocking(channel_.get());
   SetNonBlocking(stdout_.pipe.get());
@@ -192,6 +204,10 @@ Result<json> ContextSession::NextFrame(Deadline deadline) {
     const auto left =
         std::chrono::ceil<milliseconds>(deadline - std::chrono::steady_clock::now()).count();
     if (left <= 0) return Fail(ErrorCode::kDeadlineExceeded, "says nothing");
+    if (frames_.WaitsForRoom()) {
+      std::this_thread::sleep_for(kRoomAgain);
+      continue;
+    }
     std::array<pollfd, 2> polled{{{channel_.get(), POLLIN, 0}, {status_.get(), POLLIN, 0}}};
     if (::poll(polled.data(), polled.size(),
                static_cast<int>(std::min<std::int64_t>(left, 60'000))) <= 0) {
@@ -205,9 +221,10 @@ Result<json> ContextSession::NextFrame(Deadline deadline) {
   }
 }
 
-void ContextSession::Drain(Output& output, Listener& listener) {
+std::size_t ContextSession::Drain(Output& output, Listener& listener) {
   std::string text;
-  for (std::size_t taken = 0; taken < kMaxPipeBytes && output.pipe;) {
+  std::size_t taken = 0;
+  while (taken < kMaxPipeBytes && output.pipe) {
     text = std::move(output.held);
     const std::size_t held = text.size();
     text.resize(held + kReadBytes);
@@ -217,7 +234,7 @@ void ContextSession::Drain(Output& output, Listener& listener) {
       output.held = std::move(text);
       if (size < 0 && errno == EINTR) continue;
       if (size == 0 || errno != EAGAIN) output.pipe.Reset();
-      return;
+      break;
     }
     taken += static_cast<std::size_t>(size);
     const std::size_t whole = text.size() - schema::IncompleteUtf8Suffix(text);
@@ -225,9 +242,21 @@ void ContextSession::Drain(Output& output, Listener& listener) {
     text.resize(whole);
     if (!text.empty()) listener.Put(output.type, std::move(text));
   }
+  return taken;
 }
 
-bool ContextSession::Handle(const json& message, Listener& listener, bool* done,
+bool ContextSession::StallsAFrame() {
+  const SteadyTime now = std::chrono::steady_clock::now();
+  if (!frames_.HoldsPart()) {
+    frame_began_.reset();
+  } else if (!frame_began_) {
+    frame_began_ = now;
+  }
+  return frame_began_ && now - *frame_began_ > kFramePatience &&
+         ByteBudget::OfProcess().used() > kScarceBytes;
+}
+
+bool ContextSession::Handle(json message, Listener& listener, bool* done,
                             std::optional<Event>* error) {
   const std::string what = TextOf(message, "ev");
   if (what == "done") {
@@ -288,35 +317,52 @@ std::optional<std::string> ContextSession::RunCell(const std::string& code, Even
   bool done = false;
   // What it said before it ended still counts; not for ever, what others go on to say for it.
   int reads_after_end = 0;
+  std::size_t since_rest = 0;
   for (bool open = true; !done && !broken_;) {
     json message;
     const FrameReader::Step step = frames_.Next(&message);
     if (step == FrameReader::Step::kFrame) {
-      broken_ = !Handle(message, listener, &done, &error);
+      broken_ = !Handle(std::move(message), listener, &done, &error);
+      frame_began_.reset();
     } else if (step == FrameReader::Step::kBroken) {
       broken_ = true;
     } else if (!open) {
       break;
     } else {
-      const auto left = next_ping - std::chrono::steady_clock::now();
-      std::array<pollfd, 4> polled{{{channel_.get(), POLLIN, 0},
+      // Without room what it sends waits in the channel, and so does the session.
+      const bool has_room = !frames_.WaitsForRoom();
+      auto left = next_ping - std::chrono::steady_clock::now();
+      if (!has_room) left = std::min<decltype(left)>(left, kRoomAgain);
+      std::array<pollfd, 4> polled{{{channel_.get(), static_cast<short>(has_room ? POLLIN : 0), 0},
                                     {stdout_.pipe.get(), POLLIN, 0},
                                     {stderr_.pipe.get(), POLLIN, 0},
-                                    {status_.get(), POLLIN, 0}}};
+                                    {has_room ? status_.get() : -1, POLLIN, 0}}};
       const auto patience = std::chrono::ceil<milliseconds>(left).count();
-      if (::poll(polled.data(), polled.size(),
-                 static_cast<int>(std::clamp<std::int64_t>(patience, 0, 60'000))) > 0) {
+      const int ready = ::poll(polled.data(), polled.size(),
+                               static_cast<int>(std::clamp<std::int64_t>(patience, 0, 60'000)));
+      if (ready == 0 && has_room) {
+        // An end of its channel may be on its way in another one: that is no sign of life.
+        open = box_.Alive();
+        broken_ = StallsAFrame();
+      } else if (ready > 0) {
         // What was written before a message is told before it: all of it is in the pipes once
         // the message is here. So the pipes are emptied between the look at what there is of
         // messages and the reading of just that.
         const std::size_t size = polled[0].revents != 0 ? Waiting(channel_.get()) : 0;
-        Drain(stdout_, listener);
-        Drain(stderr_, listener);
-        if (polled[0].revents != 0) open = ReadChannel(std::max<std::size_t>(size, 1));
+        since_rest += size + Drain(stdout_, listener) + Drain(stderr_, listener);
+        if (polled[0].revents != 0) {
+          open = has_room && ReadChannel(std::max<std::size_t>(size, 1));
+        } else {
+          broken_ = has_room && StallsAFrame();
+        }
         if (polled[3].revents != 0) {
           open = open && polled[0].revents != 0 && ++reads_after_end < kReadsAfterEnd;
         }
       }
+    }
+    if (since_rest >= kPacedBytes) {
+      if (!listener.listens()) std::this_thread::sleep_for(kPacedRest);
+      since_rest = 0;
     }
     if (std::chrono::steady_clock::now() >= next_ping) {
       listener.Put(Event::Type::kPing, "pong");
@@ -327,6 +373,7 @@ std::optional<std::string> ContextSession::RunCell(const std::string& code, Even
     Drain(*output, listener);
     if (!output->held.empty()) listener.Put(output->type, std::exchange(output->held, {}));
   }
+  frames_.LetGo();
   std::optional<std::string> why;
   if (!done) {
     why = WhyEnded();
@@ -346,7 +393,7 @@ Result<std::unique_ptr<ContextSession>> ContextSession::Fork(Deadline deadline) 
   auto out = NewPipe(true);
   auto err = NewPipe(true);
   for (const auto* ends : {&channel, &in, &out, &err}) {
-    if (!*ends) return Fail(ends->error());
+    if (!*ends) return Fail(ErrorCode::kUnavailable, ends->error().message);
   }
   const std::array<int, 4> given{channel->far.get(), in->far.get(), out->far.get(), err->far.get()};
   if (auto sent = SendFrame(channel_.get(), {{"op", "fork"}}, deadline, given); !sent) {
@@ -371,7 +418,8 @@ Result<std::unique_ptr<ContextSession>> ContextSession::Fork(Deadline deadline) 
   process.channel = std::move(channel->near);
   process.stdout_pipe = std::move(out->near);
   process.stderr_pipe = std::move(err->near);
-  auto copy = std::make_unique<ContextSession>(std::move(process), box_, files_, clock_);
+  auto copy =
+      std::make_unique<ContextSession>(std::move(process), box_, files_, clock_, frame_room_);
   if (auto ready = copy->AwaitReady(deadline); !ready) {
     copy->End();
     return Fail(ErrorCode::kUnavailable, "the copy: " + ready.error().message);
@@ -429,11 +477,20 @@ Result<void> ContextSession::SendInterrupt() {
   return {};
 }
 
-void ContextSession::End() {
+void ContextSession::HangUp() {
   ended_by_us_ = true;
   ::shutdown(channel_.get(), SHUT_RDWR);
-  // Where that fails the box has ended, or nothing has that number any more.
-  if (pid_ > 0 && box_.Alive()) (void)files_.Signal(pid_, SIGKILL, true);
+}
+
+bool ContextSession::Kill() {
+  if (pid_ <= 0 || !box_.Alive()) return true;
+  const auto killed = files_.Signal(pid_, SIGKILL, true);
+  return killed || killed.error().code == ErrorCode::kNotFound;
+}
+
+void ContextSession::End() {
+  HangUp();
+  (void)Kill();
 }
 
 }  // namespace forkbox::execd

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "runner/execd/byte_budget.h"
 #include "runner/execd/event.h"
 #include "runner/execd/files.h"
 #include "runner/execd/session_wire.h"
@@ -24,9 +25,10 @@ namespace forkbox::execd {
 
 class ContextSession {
  public:
-  // All must outlive it. The process has its channel; its standard input is closed.
+  // All must outlive it. The process has its channel; its standard input is closed. `frame_room`:
+  // for frames of all sessions of the box, see FrameReader.
   ContextSession(sandbox::BoxProcess process, const sandbox::Box& box, Files& files,
-                 const Clock& clock);
+                 const Clock& clock, ByteBudget& frame_room);
   ContextSession(const ContextSession&) = delete;
   ContextSession& operator=(const ContextSession&) = delete;
 
@@ -36,7 +38,8 @@ class ContextSession {
 
   // Puts what a cell says, with a kPing at once and then every 3 s, up to and without its
   // kExecutionComplete: kStatus and kError go before it, and all output before those. Drains and
-  // drops once the sink listens no more. Why the session has ended, if it has.
+  // drops once the sink listens no more, and not faster than 100 MiB a second then. Why the session
+  // has ended, if it has.
   std::optional<std::string> RunCell(const std::string& code, EventSink& sink);
 
   // A copy of it that is ready. kUnavailable: the session cannot, and says why, or has ended.
@@ -52,7 +55,12 @@ class ContextSession {
   Result<void> Interrupt();
   // Nobody runs anything now: an interrupt that was too early for a cell is none for the next.
   void ForgetInterrupt();
-  // Hangs up, so that RunCell returns, and kills its process group.
+  // Closes the conversation, so that RunCell returns; a session that runs nothing ends by that.
+  // Does not wait for anything.
+  void HangUp();
+  // Kills its process group, as far as the box lets us. False: it does not, and kept us waiting.
+  bool Kill();
+  // Both.
   void End();
 
  private:
@@ -69,20 +77,25 @@ class ContextSession {
   bool ReadChannel(std::size_t most);
   std::string FindWhyEnded();
   Result<void> SendInterrupt();
-  static void Drain(Output& output, Listener& listener);
+  // How many bytes came.
+  static std::size_t Drain(Output& output, Listener& listener);
   // False: it breaks the rules of the wire.
-  bool Handle(const nlohmann::json& message, Listener& listener, bool* done,
-              std::optional<Event>* error);
+  static bool Handle(nlohmann::json message, Listener& listener, bool* done,
+                     std::optional<Event>* error);
+  // It has been sending a large frame for long and says nothing more, while room is scarce.
+  bool StallsAFrame();
 
   const sandbox::Box& box_;
   Files& files_;
   const Clock& clock_;
+  ByteBudget& frame_room_;
   const UniqueFd status_;  // none for copies
   const UniqueFd channel_;
   pid_t pid_;
   Output stdout_;
   Output stderr_;
   FrameReader frames_;
+  std::optional<SteadyTime> frame_began_;  // that HoldsPart()
   bool forks_ = false;
   bool broken_ = false;
   std::string why_ended_;

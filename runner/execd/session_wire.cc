@@ -89,6 +89,26 @@ Result<void> SendFrame(int channel, const nlohmann::json& message, Deadline dead
   return {};
 }
 
+FrameReader::FrameReader(std::size_t max_frame_bytes) : max_frame_bytes_(max_frame_bytes) {}
+
+FrameReader::FrameReader(ByteBudget& of_box, ByteBudget& of_process)
+    : max_frame_bytes_(kMaxSessionFrameBytes),
+      room_(new Room{ByteBudget::Share(of_box), ByteBudget::Share(of_process)}) {}
+
+bool FrameReader::TakeRoom(std::size_t size) {
+  if (!room_) return true;
+  if (!room_->of_box.Resize(size)) return false;
+  if (room_->of_process.Resize(size)) return true;
+  room_->of_box.Resize(0);
+  return false;
+}
+
+void FrameReader::LetGo() {
+  if (!handed_out_) return;
+  handed_out_ = has_room_ = false;
+  TakeRoom(0);
+}
+
 void FrameReader::Append(std::string_view bytes) {
   if (broken_) return;
   if (start_ == bytes_.size()) {
@@ -103,19 +123,29 @@ void FrameReader::Append(std::string_view bytes) {
 
 FrameReader::Step FrameReader::Next(nlohmann::json* message) {
   if (broken_) return Step::kBroken;
+  LetGo();
   const std::size_t there = bytes_.size() - start_;
   if (there < kHeadBytes) return Step::kNeedMore;
   const std::size_t size = FrameBytes(bytes_.data() + start_);
-  if (size > 0 && size <= kMaxSessionFrameBytes) {
-    if (there - kHeadBytes < size) return Step::kNeedMore;
+  if (size > 0 && size <= max_frame_bytes_) {
+    if (!has_room_) {
+      waits_ = !TakeRoom(size);
+      if (waits_) return Step::kNeedMore;
+      has_room_ = room_ && size > ByteBudget::kAlwaysFree;
+    }
+    if (there - kHeadBytes < size) {
+      if (has_room_) bytes_.reserve(start_ + kHeadBytes + size);  // and not twice as much
+      return Step::kNeedMore;
+    }
     auto parsed =
         schema::ParseJson(std::string_view(bytes_).substr(start_ + kHeadBytes, size), kFrameLimits);
     if (parsed && parsed->is_object()) {
       start_ += kHeadBytes + size;
-      if (start_ == bytes_.size() && bytes_.capacity() > kCompactBytes) {
-        bytes_ = std::string();  // one large frame is no reason to hold that much for good
+      if (bytes_.capacity() > kCompactBytes) {
+        bytes_ = std::string(bytes_, start_);  // one large frame is no reason to hold that much
         start_ = 0;
       }
+      handed_out_ = true;
       *message = std::move(*parsed);
       return Step::kFrame;
     }
@@ -123,6 +153,9 @@ FrameReader::Step FrameReader::Next(nlohmann::json* message) {
   broken_ = true;
   bytes_ = std::string();
   start_ = 0;
+  waits_ = false;
+  handed_out_ = true;
+  LetGo();
   return Step::kBroken;
 }
 

@@ -22,6 +22,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
@@ -30,6 +31,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "runner/execd/byte_budget.h"
 
 namespace forkbox::execd {
 
@@ -43,12 +45,37 @@ Result<void> SendFrame(int channel, const nlohmann::json& message, Deadline dead
 // Gathers frames from what was read. One thread at a time.
 class FrameReader {
  public:
+  // A larger frame breaks the rules, and this is all that bounds what is held.
+  explicit FrameReader(std::size_t max_frame_bytes = kMaxSessionFrameBytes);
+  // A frame that is not small is taken when both have room for it. Each has at least
+  // kMaxSessionFrameBytes and outlives this. Whoever reads appends at most 64 KiB at a time.
+  FrameReader(ByteBudget& of_box, ByteBudget& of_process);
+
   enum class Step { kFrame, kNeedMore, kBroken };
   void Append(std::string_view bytes);
   // kFrame: *message is an object. kBroken: for good.
   Step Next(nlohmann::json* message);
 
+  // After kNeedMore: there is no room for the frame that has begun. Nothing is to be appended until
+  // Next() has been asked again and this is no longer so.
+  [[nodiscard]] bool WaitsForRoom() const { return waits_; }
+  // Of a frame that room was taken for some bytes are here, and others are not.
+  [[nodiscard]] bool HoldsPart() const { return has_room_ && !handed_out_; }
+  // The frame handed out last is not needed any more; Next() means that too.
+  void LetGo();
+
  private:
+  struct Room {
+    ByteBudget::Share of_box;
+    ByteBudget::Share of_process;
+  };
+  bool TakeRoom(std::size_t size);
+
+  std::size_t max_frame_bytes_;
+  std::unique_ptr<Room> room_;  // none: it takes what comes
+  bool waits_ = false;
+  bool has_room_ = false;  // for the frame that has begun, or was handed out
+  bool handed_out_ = false;
   std::string bytes_;
   std::size_t start_ = 0;  // what is before it has been handed out
   bool broken_ = false;

@@ -142,6 +142,64 @@ TEST(SessionWireTest, ALargeFrameGoesThroughAndABeyondLargeOneDoesNot) {
   EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
 }
 
+// A frame that is all there, piece by piece as reading it would give.
+Step Take(FrameReader& reader, std::string_view bytes, json* message) {
+  Step step = Step::kNeedMore;
+  for (; !bytes.empty() && step == Step::kNeedMore; step = reader.Next(message)) {
+    if (reader.WaitsForRoom()) return step;
+    reader.Append(bytes.substr(0, 65536));
+    bytes.remove_prefix(std::min<std::size_t>(65536, bytes.size()));
+  }
+  return step;
+}
+
+TEST(SessionWireTest, LargeFramesWaitForTheirTurn) {
+  ByteBudget of_box(kMaxSessionFrameBytes);
+  ByteBudget of_process(2 * kMaxSessionFrameBytes);
+  const std::string large = Frame(R"({"a":")" + std::string(10U << 20, 'x') + R"("})");
+  const std::string begun = large.substr(0, 100'000);
+  json message;
+  FrameReader first(of_box, of_process);
+  EXPECT_EQ(Take(first, begun, &message), Step::kNeedMore);
+  EXPECT_TRUE(first.HoldsPart());
+  {
+    FrameReader second(of_box, of_process);  // of the same box: there is no room for two
+    EXPECT_EQ(Take(second, begun, &message), Step::kNeedMore);
+    EXPECT_TRUE(second.WaitsForRoom());
+    FrameReader small(of_box, of_process);
+    EXPECT_EQ(Take(small, Frame("{}"), &message), Step::kFrame);
+    ByteBudget of_another(kMaxSessionFrameBytes);
+    FrameReader other(of_another, of_process);
+    EXPECT_EQ(Take(other, large, &message), Step::kFrame);
+    FrameReader third(of_another, of_process);  // until the one before has been dealt with
+    EXPECT_EQ(Take(third, begun, &message), Step::kNeedMore);
+    EXPECT_TRUE(third.WaitsForRoom());
+    EXPECT_EQ(other.Next(&message), Step::kNeedMore);
+    EXPECT_EQ(third.Next(&message), Step::kNeedMore);
+    EXPECT_FALSE(third.WaitsForRoom());
+
+    EXPECT_EQ(Take(first, std::string_view(large).substr(begun.size()), &message), Step::kFrame);
+    first.LetGo();
+    EXPECT_EQ(second.Next(&message), Step::kNeedMore);
+    EXPECT_FALSE(second.WaitsForRoom());
+    second.Append(std::string_view(large).substr(65536));
+    EXPECT_EQ(second.Next(&message), Step::kFrame);
+    EXPECT_GT(of_box.used(), 0U);
+  }
+  EXPECT_EQ(of_box.used(), 0U);  // with the readers it is all given back
+  EXPECT_EQ(of_process.used(), 0U);
+}
+
+TEST(SessionWireTest, WhatIsBrokenHoldsNothing) {
+  ByteBudget of_box(kMaxSessionFrameBytes);
+  ByteBudget of_process(kMaxSessionFrameBytes);
+  FrameReader reader(of_box, of_process);
+  json message;
+  EXPECT_EQ(Take(reader, Frame("[" + std::string(1U << 20, ' ') + "]"), &message), Step::kBroken);
+  EXPECT_EQ(of_box.used(), 0U);
+  EXPECT_EQ(of_process.used(), 0U);
+}
+
 TEST(SessionWireTest, DescriptorsComeWithTheFirstByte) {
   const Ends channel = Channel();
   int pipe_ends[2];

@@ -12,7 +12,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/check.h"
 #include "runner/execd/pipe_reading.h"
 #include "runner/execd/process_watch.h"
 
@@ -22,8 +21,11 @@ namespace {
 using nlohmann::json;
 
 constexpr std::chrono::hours kLongestRun{24};      // where none is asked for (reference 5)
-constexpr std::chrono::seconds kSendPatience{30};  // for a command to be taken
-constexpr std::chrono::seconds kKillPatience{3};   // for a killed run to be over
+constexpr std::chrono::seconds kSendPatience{5};   // for a command to be taken: mostly a pipe's
+constexpr std::chrono::seconds kTellPatience{1};   // for the order to end a run
+constexpr std::chrono::seconds kOverPatience{3};   // for a killed run to be over
+constexpr std::size_t kDescriptors = 4;            // its end, channel, output, and stop_
+constexpr std::size_t kMaxFrameBytes = 64U << 10;  // of what a shell says of itself
 
 std::int64_t NumberOf(const json& message, const char* name) {
   const auto found = message.find(name);
@@ -52,14 +54,21 @@ class ShellSession::Listener {
 };
 
 ShellSession::ShellSession(std::string id, std::string cwd, const Surroundings& surroundings)
-    : id_(std::move(id)), cwd_(std::move(cwd)), around_(surroundings) {
-  stop_.Reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  FORKBOX_CHECK(stop_.valid());
-}
+    : id_(std::move(id)), cwd_(std::move(cwd)), around_(surroundings) {}
 
 ShellSession::~ShellSession() { Abandon(); }
 
 Result<void> ShellSession::Start() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!stop_) {
+      auto lease = around_.budget.Take(kDescriptors);
+      if (!lease) return Fail(lease.error());
+      stop_.Reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+      if (!stop_) return Fail(ErrorCode::kUnavailable, "no descriptor is left for a session");
+      lease_ = std::move(*lease);
+    }
+  }
   sandbox::BoxProgram program;
   program.kind = sandbox::BoxProgram::Kind::kCommand;
   program.command = {"/opt/forkbox/bash/session", "--merged"};
@@ -72,7 +81,7 @@ Result<void> ShellSession::Start() {
   process_.stdin_pipe.Reset();
   process_.stderr_pipe.Reset();  // it makes one stream of the two
   SetNonBlocking(process_.stdout_pipe.get());
-  frames_ = FrameReader();
+  frames_ = FrameReader(kMaxFrameBytes);
   idle_ = around_.leftovers.Add(std::move(process_.stdout_pipe));
   return {};
 }
@@ -110,12 +119,17 @@ void ShellSession::LeaveTurn() {
   turn_.notify_all();
 }
 
-void ShellSession::End() {
-  const std::uint64_t one = 1;
-  (void)!::write(stop_.get(), &one, sizeof one);
-  std::unique_lock lock(mutex_);
+void ShellSession::Stop() {
+  const std::lock_guard lock(mutex_);
   ended_ = true;
+  const std::uint64_t one = 1;
+  if (stop_) (void)!::write(stop_.get(), &one, sizeof one);
   turn_.notify_all();
+}
+
+void ShellSession::End() {
+  Stop();
+  std::unique_lock lock(mutex_);
   turn_.wait(lock, [this] { return !busy_; });
   Abandon();
 }
@@ -231,12 +245,12 @@ ShellSession::Done ShellSession::Follow(const Shells::RunRequest& request, Liste
     if (given_up == SteadyTime::max() && (now >= deadline || stopped || !listener.listening())) {
       timed_out = now >= deadline;
       (void)SendFrame(process_.channel.get(), {{"op", "kill"}},
-                      std::chrono::steady_clock::now() + kKillPatience);
-      given_up = clock.Now() + kKillPatience;
+                      std::chrono::steady_clock::now() + kTellPatience);
+      given_up = clock.Now() + kOverPatience;
     }
     if (now >= given_up) {
       // It does not listen: stopped, or no longer what we started.
-      (void)around_.files.Signal(process_.pid, SIGKILL, /*whole_group=*/true);
+      (void)around_.files.Signal(process_.pid, SIGKILL, /*whole_group=*/true, kSignalPatience);
       done = Done{DescribeWaitStatus(SIGKILL), true};
       break;
     }

@@ -1,10 +1,13 @@
 // Cells that mean harm: to their session, to its channel, to our memory. They hurt themselves.
 #include <atomic>
 #include <chrono>
+#include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "runner/execd/byte_budget.h"
 #include "tests/execd/contexts_under_test.h"
 
 namespace forkbox::execd::testing {
@@ -199,6 +202,123 @@ TEST_F(ContextsHostileTest, FramesWithoutEndAreReadAsTheyAreTaken) {
   EXPECT_TRUE(contexts_->Interrupt(id));
   running->thread.join();
   EXPECT_EQ(Run(id, "1").Result()["text"], "1");
+}
+
+TEST_F(ContextsHostileTest, LargeFramesThatNeverEndHoldTheBoxsShareAndNoMore) {
+  // A frame of 16 MiB of which 15 come, if somebody reads them.
+  const std::string begin =
+      "import os, struct, time\nprint('on')\n"
+      "os.write(3, struct.pack('<I', 16 << 20))\n"
+      "for i in range(15 * 16):\n  left = 65536\n"
+      "  while left: left -= os.write(3, b'x' * left)\n"
+      "print('sent'); time.sleep(1000)\n";
+  std::vector<std::unique_ptr<Running>> running;
+  std::vector<std::string> ids;
+  const auto sent = [&] {
+    std::size_t count = 0;
+    for (const auto& one : running) {
+      count += one->told.Text(Event::Type::kStdout) == "on\nsent\n" ? 1 : 0;
+    }
+    return count;
+  };
+  const auto wait_for = [&](std::size_t count) {
+    for (int i = 0; i < 3000 && sent() < count; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    EXPECT_EQ(sent(), count);
+  };
+  for (int i = 0; i < 4; ++i) {
+    ids.push_back(NewContext());
+    running.push_back(Begin(ids.back(), begin));
+    ASSERT_TRUE(running.back()->told.WaitForOutput("on"));
+  }
+  wait_for(2);
+  // Those that wait do not keep others from talking, in small and, beyond that, not in large.
+  const std::string other = NewContext();
+  EXPECT_EQ(Run(other, "display('small'); 1").Result()["text"], "1");
+  EXPECT_LE(ByteBudget::OfProcess().used(), Options().frame_bytes);
+  EXPECT_EQ(sent(), 2U);
+  auto large = Begin(other, "print('on'); 'y' * 1_000_000");
+  ASSERT_TRUE(large->told.WaitForOutput("on"));
+  // One that waits can be deleted like any other, and who goes makes room.
+  for (const std::string& id : ids) EXPECT_TRUE(contexts_->Delete(id));
+  for (const auto& one : running) one->thread.join();
+  large->thread.join();
+  EXPECT_EQ(large->told.Result()["text"].get<std::string>().size(), 1'000'002U);
+  running.clear();
+  EXPECT_EQ(ByteBudget::OfProcess().used(), 0U);
+}
+
+TEST_F(ContextsHostileTest, AFloodThatNobodyHearsIsReadAtItsPace) {
+  const std::string id = NewContext();
+  // By its own clock. Whoever hears it sets the pace himself.
+  const auto deaf = [](const Event& event) { return event.type != Event::Type::kStdout; };
+  auto running =
+      Begin(id,
+            "import os, time\npiece = b'z' * 65536\nwritten, start = 0, time.monotonic()\n"
+            "while time.monotonic() < start + 1.5: written += os.write(1, piece)\n"
+            "rate = written / (time.monotonic() - start) / (1 << 20)",
+            deaf);
+  running->thread.join();
+  const std::string rate = Run(id, "rate").Result()["text"];
+  EXPECT_LT(std::stod(rate), 120) << "MiB a second";
+}
+
+// An end of a channel that is on its way in another channel, which nobody reads, is open.
+TEST_F(ContextsHostileTest, ARunEndsWithItsBoxWhereverTheEndOfItsChannelIs) {
+  const std::string keeper = NewContext();
+  Run(keeper,
+      "import socket, threading\nserver = socket.socket(socket.AF_UNIX); server.bind('ends')\n"
+      "server.listen()\n"
+      "def keep():\n  from_copy, _ = server.accept()\n"
+      "  _, ends, _, _ = socket.recv_fds(from_copy, 1, 1)\n"
+      "  mine = socket.socket(fileno=3)\n"
+      "  socket.send_fds(mine, [b'x'], ends)\n  from_copy.send(b'kept')\n"
+      "threading.Thread(target=keep, daemon=True).start()");
+  const auto copy = contexts_->Fork(NewContext());  // whose end nobody tells us
+  ASSERT_TRUE(copy) << copy.error().message;
+  auto running = Begin(copy->id,
+                       "import socket, time\nto_keeper = socket.socket(socket.AF_UNIX)\n"
+                       "to_keeper.connect('ends'); socket.send_fds(to_keeper, [b'x'], [3])\n"
+                       "print(to_keeper.recv(4)); time.sleep(1000)");
+  ASSERT_TRUE(running->told.WaitForOutput("kept"));
+  box_->End();
+  running->thread.join();
+  EXPECT_EQ(running->told.Error().evalue, "the sandbox has ended");
+}
+
+// Everything in the box stands still, whatever would help to end it too.
+TEST_F(ContextsHostileTest, TheEndOfAllDoesNotWaitForABoxThatStandsStill) {
+  struct {
+    const char* name;
+    std::function<void()> end;
+  } const cases[] = {
+      {"destroyed", [this] { contexts_.reset(); }},
+      {"destroyed after the box",
+       [this] {
+         box_->End();
+         contexts_.reset();
+       }},
+      {"deleted", [this] { contexts_->DeleteAll(""); }},
+  };
+  for (const auto& [name, end] : cases) {
+    Open({}, Options());
+    std::vector<std::string> ids;
+    for (int i = 0; i < 6; ++i) ids.push_back(NewContext());
+    std::vector<std::unique_ptr<Running>> running;
+    for (int i = 0; i < 5; ++i) {
+      running.push_back(Begin(ids[i], "import time\nprint('on')\ntime.sleep(1000)"));
+      ASSERT_TRUE(running.back()->told.WaitForOutput("on"));
+    }
+    running.push_back(Begin(ids[5],
+                            "import os, signal\nprint('on', flush=True)\n"
+                            "while True: os.kill(-1, signal.SIGSTOP)"));
+    ASSERT_TRUE(running.back()->told.WaitForOutput("on"));
+    const SteadyTime began = std::chrono::steady_clock::now();
+    end();
+    for (const auto& one : running) one->thread.join();
+    EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(45)) << name;
+  }
 }
 
 TEST_F(ContextsHostileTest, OneThatIgnoresInterruptsCanBeDeleted) {

@@ -292,12 +292,12 @@ TEST_F(ContextsTest, ACopyOfACopyOutlivesThem) {
             "0");
 }
 
-TEST_F(ContextsTest, ThereAreAtMostSixtyFour) {
+TEST_F(ContextsTest, ThereAreAtMostThirtyTwo) {
   sandbox::BoxLimits limits;
   limits.memory_bytes = 2048ULL << 20;
   Open(limits, Options());
   const std::string first = NewContext();
-  for (int i = 1; i < 64; ++i) {
+  for (int i = 1; i < 32; ++i) {
     const auto created = i % 2 == 0 ? contexts_->Create("python", "") : contexts_->Fork(first);
     ASSERT_TRUE(created) << i << ": " << created.error().message;
   }

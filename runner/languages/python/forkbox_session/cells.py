@@ -37,6 +37,7 @@ class Compiler:
     def compile(self, source, name):
         """SyntaxError, or what else the parser makes of it."""
         flags = self.flags | TOP_LEVEL_AWAIT
+        source = without_indent(source)
         tree = compile(source, name, "exec", flags | ast.PyCF_ONLY_AST, True)
         wants_loop = calls_for_a_loop(source, tree)
         last = None
@@ -55,6 +56,15 @@ class Compiler:
             raise
         self.flags |= flags & FUTURES
         return Cell(body if tree.body else None, last, wants_loop)
+
+
+def without_indent(source):
+    """A piece out of the middle of something, pasted as it was, as if it began at the margin."""
+    if source.lstrip("\n")[:1] not in (" ", "\t"):
+        return source
+    first = next((line for line in source.split("\n") if line.strip() and line.lstrip()[0] != "#"), "")
+    indent = first[: len(first) - len(first.lstrip(" \t"))]
+    return "\n".join(line.removeprefix(indent) for line in source.split("\n"))
 
 
 def is_coroutine(code):

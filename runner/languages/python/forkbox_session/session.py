@@ -71,6 +71,7 @@ class Session:
         )
         self.given = dict(self.namespace)
         builtins.input = no_input
+        builtins.exit, builtins.quit = Exit("exit"), Exit("quit")
         getpass.getpass = no_input
         figures.send = ipython_shim.send = self.display
         ipython_shim.show = self.show
@@ -169,6 +170,9 @@ class Session:
             return {"ename": name, "evalue": "", "traceback": [name]}
 
     def run_interruptible(self, source):
+        reopen_streams()
+        if self.loop is not None and not self.loop.is_closed():
+            asyncio.set_event_loop(self.loop)  # asyncio.run() leaves none
         history = self.namespace.get("In")
         if type(history) is list:
             history.append(source)
@@ -389,6 +393,33 @@ def flush(*streams):
             stream.flush()
         except Exception:  # whatever the program made of it
             pass
+
+
+def reopen_streams():
+    """A cell that closed its output, or left it in a file that it has closed, is over."""
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        if getattr(getattr(sys, name, None), "closed", False) is not True:
+            continue
+        own = getattr(sys, f"__{name}__")
+        if getattr(own, "closed", True):
+            with contextlib.suppress(OSError):
+                own = open(descriptor, "w", encoding="utf-8", errors="backslashreplace", buffering=1,
+                           closefd=False)
+            setattr(sys, f"__{name}__", own)
+        setattr(sys, name, own)
+
+
+class Exit:
+    """exit() and quit(): the end of a cell. Python's own would close the standard input as well."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __repr__(self):
+        return f"{self.name}() ends the cell; the context goes on"
+
+    def __call__(self, code=None):
+        raise SystemExit(code)
 
 
 def no_input(prompt="", *_ignored, **_ignored_too):
