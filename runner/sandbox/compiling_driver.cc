@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "runner/sandbox/command_compiler.h"
+#include "runner/sandbox/why_not.h"
 
 namespace forkbox::sandbox {
 namespace {
@@ -158,22 +159,27 @@ Result<void> CompilingDriver::Open(Deadline deadline) {
   return {};
 }
 
-// The smoke program, compiled and run as any other.
+// The smoke program, compiled and run as any other; again if it fails, unless by its time.
 void CompilingDriver::Examine(const std::string& id, Language* language) {
   const languages::Manifest& manifest = *process_->ManifestOf(id);
   schema::Limits limits = manifest.limits;
   limits.wall = limits.cpu = std::chrono::seconds(20);
   schema::Source source;
   source.code = manifest.smoke_code;
-  const schema::Outcome smoke = CompilingSandbox(*this, id, *language, limits).Run(source, {});
-  language->ready =
-      smoke.state == schema::State::kCompleted && smoke.stdout_text == manifest.smoke_stdout;
-  if (!language->ready) {
-    language->reason = "smoke program: " + std::string(schema::ToString(smoke.reason));
-    for (const std::string& text : {smoke.message, smoke.compile_output, smoke.stderr_text}) {
-      if (!text.empty()) language->reason += ", " + text.substr(0, text.find('\n'));
-    }
+  const auto right = [&](const schema::Outcome& outcome) {
+    return outcome.state == schema::State::kCompleted &&
+           outcome.stdout_text == manifest.smoke_stdout;
+  };
+  const auto run = [&] { return CompilingSandbox(*this, id, *language, limits).Run(source, {}); };
+  schema::Outcome smoke = run();
+  if (!right(smoke) && smoke.state != schema::State::kTimeout) {
+    options_.log.Warn("language.examined_again",
+                      {{"language", id}, {"reason", WhyNot("smoke program", smoke)}});
+    source.code += '\n';  // another key: the failure of a compile is kept in the cache
+    smoke = run();
   }
+  language->ready = right(smoke);
+  if (!language->ready) language->reason = WhyNot("smoke program", smoke);
   options_.log.Info("language.compiled", {{"language", id},
                                           {"ready", language->ready},
                                           {"reason", language->reason},

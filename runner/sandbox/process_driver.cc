@@ -3,14 +3,13 @@
 #include <poll.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <set>
 
 #include "runner/sandbox/common_environment.h"
 #include "runner/sandbox/process_service.h"
+#include "runner/sandbox/uid_range.h"
 
 namespace forkbox::sandbox {
 namespace {
@@ -21,17 +20,6 @@ constexpr const char* kAgentProgram = "/agent/agent_template";
 using std::chrono::seconds;
 using std::chrono::steady_clock;
 
-// A range of uids that nobody on the host has. High, but inside what a container maps; in a small
-// map (64 K ids, as rootless container engines give) just below its end.
-std::uint32_t UidBase() {
-  std::ifstream map("/proc/self/uid_map");
-  std::uint64_t inside = 0;
-  std::uint64_t outside = 0;
-  std::uint64_t count = 0;
-  map >> inside >> outside >> count;
-  return count > 2'000'000'000ULL ? 1'900'000'000U : 62'000U;
-}
-
 std::vector<std::string> Assignments(const std::map<std::string, std::string>& variables) {
   std::vector<std::string> env;
   for (const auto& [name, value] : variables) env.push_back(name + "=" + value);
@@ -40,15 +28,6 @@ std::vector<std::string> Assignments(const std::map<std::string, std::string>& v
 
 std::string Absolute(const std::string& path, const std::string& folder) {
   return path.rfind('/', 0) == 0 ? path : folder + "/" + path;
-}
-
-std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
-
-std::string WhyNot(const std::string& what, const schema::Outcome& outcome) {
-  std::string reason = what + ": " + std::string(schema::ToString(outcome.reason));
-  if (!outcome.message.empty()) reason += ", " + outcome.message;
-  if (!outcome.stderr_text.empty()) reason += ", " + FirstLine(outcome.stderr_text);
-  return reason;
 }
 
 // Leaves the language and the one that its programs run as. False when there is none.
@@ -73,9 +52,9 @@ Result<std::unique_ptr<ProcessDriver>> ProcessDriver::Start(ProcessDriverOptions
   }
 
   ForkserverConfig config;
-  config.uid_base = UidBase();
   // One more for the inits. Each sandbox in use has a uid, and a few wait for their burial.
   config.uid_count = static_cast<std::uint32_t>(chosen.max_sandboxes + chosen.max_boxes + 1);
+  config.uid_base = DrawUidBase(config.uid_count);
   config.binds.push_back({chosen.runtime_dir, kRuntimeTarget});
   config.templates.push_back({"exec", {std::string(kRuntimeTarget) + "/exec/exec_template"}, {}});
   if (std::filesystem::exists(chosen.runtime_dir + kAgentProgram)) {
@@ -206,81 +185,6 @@ Result<void> ProcessDriver::Open(Deadline deadline) {
   }
   filler_ = std::thread([this] { KeepPoolsFull(); });
   return {};
-}
-
-void ProcessDriver::FallBackToCold(Language* language, const std::string& reason) {
-  options_.log.Warn("template.failed", {{"language", language->status.id}, {"reason", reason}});
-  language->status.reason = "served cold: " + reason;
-  language->template_index = kExecTemplate;
-  language->plan.functions = false;
-  language->plan.command = language->manifest.run_command;
-  for (std::string& word : language->plan.command) {
-    if (word == "{file}") word = language->manifest.file_name;
-  }
-}
-
-// A few at a time: a dozen runtimes started one after the other are most of our own start.
-void ProcessDriver::ExamineAll(bool that_run_as_another) {
-  std::atomic<std::size_t> next{0};
-  const auto examine_some = [&] {
-    for (std::size_t i = next++; i < languages_.size(); i = next++) {
-      Language& language = languages_[i];
-      const bool runs_as_another = !language.manifest.runs_as.empty();
-      if (language.installed && runs_as_another == that_run_as_another) Examine(&language);
-    }
-  };
-  std::vector<std::jthread> helpers;
-  // Not so many that they would take each other's sandboxes.
-  const std::size_t most = std::min<std::size_t>(4, options_.max_sandboxes / 16);
-  const std::size_t cores = std::thread::hardware_concurrency();
-  for (std::size_t i = 1; i < std::min(most, cores); ++i) helpers.emplace_back(examine_some);
-  examine_some();
-}
-
-// Says the truth about one language by running its version command and its smoke program.
-void ProcessDriver::Examine(Language* language) {
-  const auto patience = steady_clock::now() + seconds(30);
-  LanguageStatus& status = language->status;
-  client_->WaitForTemplate(kExecTemplate, patience);
-  if (language->template_index != kExecTemplate && language->manifest.runs_as.empty()) {
-    client_->WaitForTemplate(language->template_index, patience);
-    const auto state = client_->StateOf(language->template_index);
-    if (!state.ready) FallBackToCold(language, state.known ? state.reason : "slow to start");
-  }
-  schema::Limits limits = status.default_limits;
-  limits.wall = seconds(20);
-  limits.cpu = seconds(20);
-  const auto run = [&](std::size_t template_index, RunPlan plan, const std::string& code) {
-    schema::Outcome outcome;
-    auto fork = client_->Fork(template_index, limits, patience);
-    if (!fork) {
-      outcome.message = fork.error().message;
-      return outcome;
-    }
-    schema::Source source;
-    source.code = code;
-    return ProcessSandbox(std::move(*fork), std::move(plan), limits, {}).Run(source, {});
-  };
-  RunPlan version_plan = language->plan;
-  version_plan.command = language->manifest.version_command;
-  const schema::Outcome version = run(kExecTemplate, version_plan, "");
-  const std::string& said = version.stdout_text.empty() ? version.stderr_text : version.stdout_text;
-  if (version.state == schema::State::kCompleted) status.version = FirstLine(said);
-
-  if (language->manifest.compile) {
-    status.ready = version.state == schema::State::kCompleted;
-    if (!status.ready) status.reason = WhyNot("version command", version);
-  } else {
-    const schema::Outcome smoke =
-        run(language->template_index, language->plan, language->manifest.smoke_code);
-    status.ready = smoke.state == schema::State::kCompleted &&
-                   smoke.stdout_text == language->manifest.smoke_stdout;
-    if (!status.ready) status.reason = WhyNot("smoke program", smoke);
-  }
-  options_.log.Info("language.examined", {{"language", status.id},
-                                          {"ready", status.ready},
-                                          {"version", status.version},
-                                          {"reason", status.reason}});
 }
 
 ProcessDriver::PoolKey ProcessDriver::KeyOf(std::size_t template_index,

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <filesystem>
 #include <fstream>
@@ -347,11 +348,55 @@ TEST(TheDriver, TellsTheTruthAboutBrokenLanguages) {
     EXPECT_THAT(languages["absent"].reason, HasSubstr("No such file"));
     EXPECT_EQ(languages["absent"].version, "");
     EXPECT_FALSE(languages["wrong"].ready);
-    EXPECT_THAT(languages["wrong"].reason, HasSubstr("smoke"));
+    EXPECT_EQ(languages["wrong"].reason, "smoke program: exited with 0, 3");
     const auto sandbox = driver->Fork("absent", schema::Limits{});
     ASSERT_FALSE(sandbox);
     EXPECT_EQ(sandbox.error().code, ErrorCode::kUnavailable);
   }
+  fs::remove_all(runtime);
+}
+
+// A mishap while the languages are examined would take one away until the next start. What the
+// programs of this language need is there from the moment on that the driver has complained.
+TEST(TheDriver, GivesALanguageASecondChance) {
+  char pattern[] = "/tmp/forkbox-runtime-XXXXXX";
+  const fs::path runtime = ::mkdtemp(pattern);
+  fs::permissions(runtime, fs::perms(0755));
+  fs::copy(FORKBOX_RUNTIME "/exec", runtime / "exec", fs::copy_options::recursive);
+  fs::create_directory(runtime / "manifests");
+  std::ofstream(runtime / "manifests" / "late.json")
+      << R"({"id": "late", "name": "X", "version_command": ["/bin/bash", "-c",)"
+      << R"("for i in {1..30}; do [ -e /opt/forkbox/there ] && exec echo 1.0; sleep 0.1; done;)"
+      << R"( echo not there; exit 7"], "file_name": "main.sh",)"
+      << R"("run_command": ["/bin/bash", "{file}"], "smoke": {"code": "echo 2", "stdout": "2\n"}})";
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const UniqueFd said(ends[0]);
+  UniqueFd log(ends[1]);
+  std::string complaints;
+  {
+    ProcessDriverOptions options = TestOptions(0);
+    options.runtime_dir = runtime;
+    options.log = Log(log.get(), LogLevel::kWarn);
+    auto driver = ProcessDriver::Start(std::move(options));
+    ASSERT_TRUE(driver) << driver.error().message;
+    const std::jthread listener([&] {
+      std::array<char, 4096> buffer;
+      for (ssize_t n = 0; (n = ::read(said.get(), buffer.data(), buffer.size())) > 0;) {
+        complaints.append(buffer.data(), static_cast<std::size_t>(n));
+        std::ofstream(runtime / "there");
+      }
+    });
+    const auto opened = (*driver)->Open(steady_clock::now() + 60s);
+    EXPECT_TRUE(opened) << opened.error().message;
+    for (const LanguageStatus& late : (*driver)->Languages()) {
+      EXPECT_TRUE(late.ready) << late.reason;
+      EXPECT_EQ(late.version, "1.0");
+    }
+    log.Reset();  // nothing is logged any more
+  }
+  EXPECT_THAT(complaints, HasSubstr("language.examined_again"));
+  EXPECT_THAT(complaints, HasSubstr("version command: exited with 7, not there"));
   fs::remove_all(runtime);
 }
 
