@@ -6,7 +6,7 @@
 #   scripts/setup.sh --bench    that, and the yardsticks of `make bench`
 #   scripts/setup.sh --servers  that, and the servers that tests and `make cluster` start themselves
 #   scripts/setup.sh --languages  that, and the toolchains of every language: Go (from Debian's
-#                               backports), Java, Ruby, PHP, Perl, Lua
+#                               backports), Java, Ruby, PHP, Perl, Lua; and matplotlib for Python
 #   scripts/setup.sh --toolchains  nothing but what programs are compiled and run with: for a machine
 #                               that gets forkbox ready-made, as the runner's image does
 set -eu
@@ -22,6 +22,8 @@ packages="g++ cmake ninja-build ccache pkg-config curl ca-certificates
 fetches="scripts/fetch-valijson.sh scripts/fetch-node.sh scripts/fetch-swc.sh scripts/fetch-scalar.sh"
 toolchains="gcc g++ libc6-dev openjdk-17-jdk-headless ruby php-cli perl lua5.4
   golang-1.21-go golang-1.21-src"
+# The two others keep scipy and the headers of Python out: 126 MB instead of 336.
+figures="python3-matplotlib python3-munkres python3-unicodedata2"
 for arg in "$@"; do
   case "$arg" in
     --bench)
@@ -33,7 +35,7 @@ for arg in "$@"; do
       fetches="$fetches scripts/fetch-promtool.sh scripts/fetch-opensandbox-sdk.sh"
       ;;
     --languages)
-      packages="$packages $toolchains"
+      packages="$packages $toolchains $figures"
       ;;
     --toolchains)
       packages="bash python3 python3-numpy $toolchains"

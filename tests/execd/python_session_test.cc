@@ -279,12 +279,43 @@ TEST_F(PythonSessionTest, FiguresAreShown) {
 TEST_F(PythonSessionTest, FiguresOfTheRealMatplotlibAreShown) {
   const std::string id = NewContext();
   if (Run(id, "import matplotlib.pyplot as plt").Error().ename == "ModuleNotFoundError") {
-    // Few hosts have it, and it is no dependency; FiguresAreShown has a stub in its place.
+    // Only `setup.sh --languages` installs it; FiguresAreShown has a stub in its place.
     std::printf("python3-matplotlib is not installed: only its stub was tested\n");
     return;
   }
-  Told& told = Run(id, "plt.plot([1, 2]); plt.show()");
-  EXPECT_THAT(told.Result()["image/png"].get<std::string>(), StartsWith("iVBORw0KGgo"));
+  EXPECT_THAT(last_->Cell(), ::testing::IsEmpty());
+  const struct {
+    const char* code;
+    std::size_t figures;
+    const char* out;
+  } cells[] = {
+      {"plt.plot([1, 2]); plt.show()", 1, ""},
+      {"plt.show()", 0, ""},
+      {"line = plt.plot([3, 1, 2])", 1, ""},  // without show(), as notebooks have it
+      {"fig, axes = plt.subplots(2, 2); axes[0][0].bar(['ä', 'b'], [1, 2]); fig", 1, ""},
+      {"for i in range(3):\n  plt.figure(); plt.plot([i]); plt.show(); print(i)", 3, "0\n1\n2\n"},
+      {"plt.plot([1]); plt.savefig('a.png'); plt.close()\nimport os; "
+       "print(os.path.exists('a.png'))",
+       0, "True\n"},
+      {"plt.hist([1, 1, 2]); 1/0", 1, ""},
+  };
+  for (const auto& [code, figures, out] : cells) {
+    Told& told = Run(id, code);
+    std::size_t shown = 0;
+    for (const Event& event : told.events()) {
+      if (event.type != Event::Type::kResult || !event.results.contains("image/png")) continue;
+      ++shown;
+      EXPECT_THAT(event.results["image/png"].get<std::string>(), StartsWith("iVBORw0KGgo")) << code;
+      EXPECT_THAT(event.results["text"].get<std::string>(), StartsWith("<Figure size")) << code;
+    }
+    EXPECT_EQ(shown, figures) << code;
+    EXPECT_EQ(told.Text(Event::Type::kStdout), out) << code;
+    EXPECT_EQ(told.Text(Event::Type::kStderr), "") << code;
+  }
+  // A copy draws as well.
+  const auto copy = contexts_->Fork(id);
+  ASSERT_TRUE(copy) << copy.error().message;
+  EXPECT_TRUE(Run(copy->id, "plt.plot([1]); plt.show()").Result().contains("image/png"));
 }
 
 TEST_F(PythonSessionTest, AnInterruptKeepsTheState) {

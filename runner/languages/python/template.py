@@ -36,10 +36,11 @@ SETS = {
     ),
     "numpy": "numpy",
 }
-# What interactive work wants, in a template of its own (manifest.json: session).
+# What interactive work wants, in a template of its own (manifest.json: session). Not matplotlib: it
+# must write a list of fonts when it is imported, and sessions would be forked from thrice the memory.
 SETS["session"] = SETS["batteries"] + (
     " codecs fcntl getpass linecache pydoc runpy selectors tokenize traceback"
-    " numpy pandas matplotlib matplotlib.pyplot"
+    " numpy pandas"
 )
 
 
@@ -56,8 +57,10 @@ def preload(sets):
     for name in " ".join([LIGHT] + [SETS[one] for one in sets]).split():
         try:
             __import__(name)
-        except ImportError:
-            pass  # optional; a program that wants it gets the ordinary ImportError
+        except Exception:
+            # Optional: a program that wants it gets the ordinary ImportError. And one that has
+            # trouble with this place, where nothing can be written, is imported where it is used.
+            pass
 
 
 def open_streams():
