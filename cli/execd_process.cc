@@ -72,7 +72,7 @@ Result<void> ExecdProcess::Start() {
   }
   RaiseFileLimit(kHouseFiles + 2 * config_.max_connections);
   // Nothing is run but in the one box: no forks wait for anybody.
-  auto driver = StartEngine({.pool_size = 0, .max_sandboxes = 64, .log = log_});
+  auto driver = StartEngine({.pool_size = 0, .max_sandboxes = 64, .max_boxes = 1, .log = log_});
   if (!driver) return Fail(driver.error());
   p.driver = std::move(*driver);
   if (user) {
