@@ -45,6 +45,24 @@ UniqueFd SendRequest(std::uint16_t port, const HttpRequest& request) {
   return connection;
 }
 
+namespace {
+
+// As far as they came.
+std::string JoinChunks(std::string_view chunks) {
+  std::string body;
+  for (;;) {
+    const std::size_t line = chunks.find("\r\n");
+    if (line == chunks.npos) return body;
+    const std::size_t size = std::stoul(std::string(chunks.substr(0, line)), nullptr, 16);
+    chunks.remove_prefix(line + 2);
+    body.append(chunks.substr(0, size));
+    if (size == 0 || chunks.size() < size + 2) return body;
+    chunks.remove_prefix(size + 2);
+  }
+}
+
+}  // namespace
+
 HttpAnswer ReadAnswer(const UniqueFd& connection) {
   std::string text;
   std::array<char, 64 * 1024> chunk{};
@@ -67,6 +85,7 @@ HttpAnswer ReadAnswer(const UniqueFd& connection) {
                                 line.substr(colon + 2, line.size() - colon - 3));
   }
   answer.body = text.substr(end + 4);
+  if (answer.Header("Transfer-Encoding") == "chunked") answer.body = JoinChunks(answer.body);
   return answer;
 }
 

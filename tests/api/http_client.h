@@ -28,7 +28,7 @@ struct HttpRequest {
 // Connects to 127.0.0.1:port and sends; the answer is the caller's to read.
 UniqueFd SendRequest(std::uint16_t port, const HttpRequest& request);
 
-// Reads to the end of the connection, at most 30 s for each piece.
+// Reads to the end of the connection, at most 30 s for each piece. Chunks are joined.
 HttpAnswer ReadAnswer(const UniqueFd& connection);
 
 // Both, and checks the answer against schema/openapi.yaml (openapi_contract.h).

@@ -146,14 +146,20 @@ bool Fits(const std::vector<std::string_view>& pattern, const std::vector<std::s
   return true;
 }
 
-// Like the server's router: a fixed segment beats a parameter.
-const json* FindPath(std::string_view path, std::string* name) {
+// Like the server's router: a fixed segment beats a parameter. An item with "x-also-at" stands at
+// that path, too.
+const json* FindPath(std::string_view path) {
   const auto segments = Segments(path);
   const json* best = nullptr;
   std::vector<std::string_view> best_pattern;
   for (const auto& [template_path, item] : OpenApi()["paths"].items()) {
-    const auto pattern = Segments(template_path);
-    if (!Fits(pattern, segments)) continue;
+    auto pattern = Segments(template_path);
+    if (!Fits(pattern, segments)) {
+      const auto second = item.find("x-also-at");
+      if (second == item.end()) continue;
+      pattern = Segments(second->get_ref<const std::string&>());
+      if (!Fits(pattern, segments)) continue;
+    }
     bool better = best == nullptr;
     for (std::size_t i = 0; !better && i < pattern.size(); ++i) {
       if (IsParameter(pattern[i]) != IsParameter(best_pattern[i])) {
@@ -164,7 +170,6 @@ const json* FindPath(std::string_view path, std::string* name) {
     if (!better) continue;
     best = &item;
     best_pattern = pattern;
-    *name = template_path;
   }
   return best;
 }
@@ -227,6 +232,18 @@ std::optional<std::string> EventsProblem(const json& events, std::string_view bo
   return std::nullopt;
 }
 
+// A JSON object a line; empty lines between them do not count. What was cut off is not looked at.
+std::optional<std::string> LinesProblem(const json& schema, std::string_view body) {
+  std::size_t end = 0;
+  for (; (end = body.find('\n')) != body.npos; body.remove_prefix(end + 1)) {
+    if (end == 0) continue;
+    if (auto problem = JsonProblem({{"schema", schema}}, body.substr(0, end))) {
+      return "a line of the answer: " + *problem;
+    }
+  }
+  return std::nullopt;
+}
+
 bool IsCut(const HttpExchange& exchange) {
   const std::string* length = http::FindField(exchange.headers, "Content-Length");
   return length != nullptr && std::stoull(*length) > exchange.body.size();
@@ -239,11 +256,15 @@ std::optional<std::string> AnswerProblem(const json& response, const HttpExchang
     if (exchange.body.empty()) return std::nullopt;
     return "a body, where the document has none";
   }
+  if (exchange.body.empty() && response.value("x-empty", false)) return std::nullopt;
   const std::string type = TypeOf(exchange.headers);
   const auto media_type = response["content"].find(type);
   if (media_type == response["content"].end()) return "content type \"" + type + "\"";
   if (media_type->contains("x-events")) {
     return EventsProblem((*media_type)["x-events"], exchange.body);
+  }
+  if (media_type->contains("x-json-lines")) {
+    return LinesProblem((*media_type)["x-json-lines"], exchange.body);
   }
   if (type != "application/json") return std::nullopt;
   auto problem = JsonProblem(*media_type, exchange.body);
@@ -251,8 +272,10 @@ std::optional<std::string> AnswerProblem(const json& response, const HttpExchang
   return problem;
 }
 
-// Nothing of the document answers here: an error of one of the faces, in its words.
+// Nothing of the document answers here: an error of one of the faces, in its words. Or a program in
+// a sandbox, whose words are its own.
 std::optional<std::string> StrangerProblem(const HttpExchange& exchange, int expected) {
+  if (exchange.target.find("/proxy/") != exchange.target.npos) return std::nullopt;
   if (exchange.status != expected && !Contains(kFraming, exchange.status)) {
     return "is not in the document";
   }
@@ -261,7 +284,7 @@ std::optional<std::string> StrangerProblem(const HttpExchange& exchange, int exp
   }
   if (exchange.method == "HEAD" || IsCut(exchange)) return std::nullopt;
   json errors = json::array();
-  for (const char* name : {"Error", "ZerobootError", "NcaProblem"}) {
+  for (const char* name : {"Error", "ZerobootError", "NcaProblem", "SandboxError"}) {
     errors.push_back({{"$ref", std::string(kSchemas) + name}});
   }
   return JsonProblem({{"schema", {{"anyOf", errors}}}}, exchange.body);
@@ -311,8 +334,7 @@ std::optional<std::string> SchemaProblem(const json& schema, const json& value) 
 
 std::optional<std::string> OpenApiProblem(const HttpExchange& exchange) {
   const std::string_view path = exchange.target.substr(0, exchange.target.find('?'));
-  std::string name;
-  const json* const item = FindPath(path, &name);
+  const json* const item = FindPath(path);
   if (item == nullptr) return StrangerProblem(exchange, 404);
   auto operation = item->find(Lower(exchange.method));
   if (operation == item->end() && exchange.method == "HEAD") operation = item->find("get");

@@ -25,7 +25,12 @@ struct HttpExchange {
 // Adds a test failure that names the operation, the status and the first thing that does not fit:
 // the status (there are no catch-alls), a required header, the content type, the body. A request
 // that was taken (2xx) must itself fit. On paths that are not in the document only 400, 404, 405
-// and what the server says to bad framing is right.
+// and what the server says to bad framing is right; below a sandbox's "/proxy/" anything, for there
+// a program answers.
+//
+// Extensions of the document that it knows: "x-also-at" of a path, "x-events" (Server-Sent Events
+// by name) and "x-json-lines" (a JSON value a line) of a media type, "x-empty" of an answer that
+// may have no body.
 //
 // Thread-safe. Schemas are compiled when they are first needed.
 void CheckAgainstOpenApi(const HttpExchange& exchange);

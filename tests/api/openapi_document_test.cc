@@ -187,8 +187,9 @@ TEST(OpenApiDocument, ExamplesFitTheirSchemas) {
 TEST(OpenApiDocument, RequestsHaveExamples) {
   ForEachOperation([](const std::string& name, const json&, const json& operation) {
     if (!operation.contains("requestBody")) return;
-    const json& media = operation["requestBody"]["content"]["application/json"];
-    EXPECT_TRUE(media.contains("example") || media.contains("examples")) << name;
+    for (const auto& [type, media] : operation["requestBody"]["content"].items()) {
+      EXPECT_TRUE(media.contains("example") || media.contains("examples")) << name << " " << type;
+    }
   });
 }
 
@@ -256,6 +257,26 @@ TEST(OpenApiContract, SeesWhatDoesNotFit) {
       {"an event's id", "GET", "/executions/1/events", 200, events,
        "event: stdout\ndata: {\"text\":\"a\"}\n\n", "no id"},
       {"no answer", "GET", "/api/v1/executions/1", 200, {id, type}, "{}", "id"},
+      {"a second path",
+       "GET",
+       "/sandboxes/1/pause",
+       405,
+       {id, type, {"Allow", "POST"}},
+       R"({"code":"a","message":"b"})",
+       nullptr},
+      {"at it", "POST", "/sandboxes/1/pause", 200, {id}, "", "not in the document"},
+      {"a program's", "PUT", "/v1/sandboxes/1/proxy/80/x", 299, {{"X-Own", "1"}}, "own", nullptr},
+      {"lines", "POST", "/sandboxes/1/proxy/44772/code", 200, events, "?", nullptr},
+      {"a line", "POST", "/v1/sandboxes/1/proxy/44772/code", 200, events,
+       "{\"type\":\"ping\",\"timestamp\":1}\n\n{\"type\":\"bored\",\"timestamp\":1}\n\n{", "type"},
+      {"nothing, which may be",
+       "POST",
+       "/v1/sandboxes/1/proxy/44772/files/replace",
+       200,
+       {id},
+       "",
+       nullptr},
+      {"nothing, which may not be", "GET", "/v1/sandboxes/1", 200, {id}, "", "content type"},
   };
   const http::Fields none;
   for (const Sample& sample : samples) {
