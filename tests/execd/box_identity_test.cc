@@ -27,6 +27,7 @@ class AskedBox final : public ScriptedBox {
     sandbox::BoxProcess process;
     process.pid = 40 + static_cast<pid_t>(asked);
     process.stdout_pipe.Reset(ends[0]);
+    read_by_others_too.Reset(::fcntl(ends[0], F_DUPFD_CLOEXEC, 0));
     process.status.Reset(status[0]);
     ended.Reset(status[1]);
     threads_.emplace_back([run = commands_.at(asked), end = UniqueFd(ends[1])] { run(end.get()); });
@@ -41,6 +42,7 @@ class AskedBox final : public ScriptedBox {
 
   std::size_t asked = 0;
   UniqueFd ended;  // closing it, the last one has
+  UniqueFd read_by_others_too;
   std::vector<pid_t> killed;
 
  private:
@@ -89,6 +91,7 @@ TEST_F(BoxIdentities, OneIsAskedOnceAndHasItsOwnUserOnly) {
   }
   box.JoinAll();
   box.ended.Reset();
+  box.read_by_others_too.Reset();
 }
 
 TEST_F(BoxIdentities, WhoDoesNotAnswerIsKilledAndNobodyElseAskedWhileItLives) {
@@ -107,6 +110,8 @@ TEST_F(BoxIdentities, WhoDoesNotAnswerIsKilledAndNobodyElseAskedWhileItLives) {
     BoxIdentity identity(box, files, 300ms);
     EXPECT_FALSE(identity.Allows(2001, {}));
     EXPECT_LT(drops, kMaxAnswerBytes / 2);
+    // Nor is it waited for what somebody else has taken meanwhile.
+    EXPECT_NE(::fcntl(box.read_by_others_too.get(), F_GETFL) & O_NONBLOCK, 0);
     over = true;
     for (int i = 0; i < 4; ++i) {
       EXPECT_FALSE(identity.Allows(2001, {}));
@@ -121,6 +126,7 @@ TEST_F(BoxIdentities, WhoDoesNotAnswerIsKilledAndNobodyElseAskedWhileItLives) {
   box.JoinAll();
   EXPECT_THAT(box.killed, ::testing::ElementsAre(40));
   box.ended.Reset();
+  box.read_by_others_too.Reset();
 }
 
 TEST_F(BoxIdentities, NonsenseIsNobody) {
@@ -135,6 +141,7 @@ TEST_F(BoxIdentities, NonsenseIsNobody) {
     }
     box.JoinAll();
     box.ended.Reset();
+    box.read_by_others_too.Reset();
   }
 }
 

@@ -168,6 +168,10 @@ int ServeForks(const ForkHooks& hooks) {
       if (isolation.stage == Stage::kNone) {
         isolation = EnterCell(request, fds.data(), fd_count, filter);
       }
+      // Once more as the user that it is now: whose leash it is decides whether it may be pulled.
+      if (hooks.leashed && isolation.stage == Stage::kNone && !Leash(STDIN_FILENO)) {
+        isolation = {Stage::kDescriptors, errno};
+      }
       if (isolation.stage != Stage::kNone) {
         failure.stage = isolation.stage;
         failure.error = isolation.error;
