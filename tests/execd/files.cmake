@@ -13,7 +13,8 @@ endfunction()
 set(_box_under_test ../sandbox/box_under_test.cc ../sandbox/driver_under_test.cc
     ../sandbox/process_driver_under_test.cc)
 _files_test(files_test
-  SOURCES files_operations_test.cc files_uploads_test.cc files_hostile_test.cc ${_box_under_test}
+  SOURCES files_operations_test.cc files_uploads_test.cc files_hostile_test.cc
+          files_side_by_side_test.cc ${_box_under_test}
   LIBS app::execd_files app::sandbox)
 app_test(files_peers_test
   SOURCES files_peers_test.cc files_descriptors_test.cc files_limits_test.cc
