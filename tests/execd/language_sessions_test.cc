@@ -483,6 +483,7 @@ TEST(JavaScriptSession, ShowsMore) {
        {"error"},
        {}},
       {"display.html('x'.repeat(20 << 20))", {"error"}, {}},
+      {"new Proxy({}, { get() { throw new Error('trap'); } })", {"result"}, {{"text/plain", "{}"}}},
       {"'y'.repeat(20 << 20).length", {"result"}, {{"text/plain", "20971520"}}},
   };
   for (const Case& each : cases) {

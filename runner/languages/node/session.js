@@ -73,10 +73,21 @@ function bundleFrom(entries) {
   return bundle;
 }
 
+// What it has to offer itself; nothing where it does not let itself be asked.
+function ownDisplay(value) {
+  if (value === null || !/^(object|function)$/.test(typeof value)) return undefined;
+  let method;
+  try {
+    method = value[kDisplay];
+  } catch {  // a getter, or a proxy
+    return undefined;
+  }
+  return typeof method === 'function' ? value[kDisplay]() : undefined;
+}
+
 // As it is shown where there is nothing but text, and whatever else it has to offer.
 function show(value) {
-  const own = value !== null && /^(object|function)$/.test(typeof value) &&
-      typeof value[kDisplay] === 'function' ? value[kDisplay]() : undefined;
+  const own = ownDisplay(value);
   if (own !== undefined) return { 'text/plain': inspect(value), ...bundleFrom(own) };
   return { 'text/plain': inspect(value) };
 }
