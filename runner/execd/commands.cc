@@ -10,13 +10,14 @@
 #include <deque>
 #include <map>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 
-#include "base/check.h"
 #include "base/unique_fd.h"
 #include "base/uuid.h"
 #include "runner/execd/box_identity.h"
+#include "runner/execd/commands_program.h"
 #include "runner/execd/ending.h"
 #include "runner/execd/leftover_pipes.h"
 #include "runner/execd/line_splitter.h"
@@ -27,11 +28,15 @@ namespace forkbox::execd {
 namespace {
 
 constexpr std::size_t kMaxFinished = 1000;
-constexpr std::size_t kMaxBackground = 256;
-constexpr std::size_t kLogBytes = 16U << 20;      // of one background command
-constexpr std::size_t kAllLogBytes = 64U << 20;   // of all of a box: the oldest commands' go first
-constexpr std::size_t kLogReplyBytes = 1U << 20;  // of one ReadLogs()
-constexpr std::chrono::seconds kTermPatience{3};  // between SIGTERM and SIGKILL (reference 4.7)
+constexpr std::size_t kMaxBackground = 64;
+constexpr std::size_t kLeftoverPipes = 64;
+constexpr std::size_t kForegroundDescriptors = 3;  // its end and two pipes
+constexpr std::size_t kBackgroundDescriptors = 2;  // its end and one
+constexpr std::size_t kContentBytes = 8U << 20;    // of all finished commands
+constexpr std::size_t kLogBytes = 16U << 20;       // of one background command
+constexpr std::size_t kAllLogBytes = 64U << 20;    // of all of a box: the oldest commands' go first
+constexpr std::size_t kLogReplyBytes = 1U << 20;   // of one ReadLogs()
+constexpr std::chrono::seconds kTermPatience{3};   // between SIGTERM and SIGKILL (reference 4.7)
 constexpr std::chrono::milliseconds kTermLook{50};  // at whether it has ended
 
 // 32 lower-case hexadecimal digits.
@@ -39,53 +44,6 @@ std::string NewCommandId() {
   std::string id = NewUuidV7();
   std::erase(id, '-');
   return id;
-}
-
-std::string Joined(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
-  return text;
-}
-
-bool HasNul(const std::string& text) { return text.find('\0') != std::string::npos; }
-
-Result<void> Check(const CommandRequest& request) {
-  if (request.command.empty() == request.argv.empty()) {
-    return Fail(ErrorCode::kInvalidArgument, "exactly one of command and argv is required");
-  }
-  if (HasNul(request.command)) {
-    return Fail(ErrorCode::kInvalidArgument, "command must not contain NUL bytes");
-  }
-  if (std::ranges::any_of(request.argv, HasNul)) {
-    return Fail(ErrorCode::kInvalidArgument, "argv must not contain NUL bytes");
-  }
-  if (!request.argv.empty() && request.argv.front().empty()) {
-    return Fail(ErrorCode::kInvalidArgument, "argv[0] must not be empty");
-  }
-  for (const auto& [name, value] : request.env) {
-    if (name.empty() || HasNul(name) || name.find('=') != std::string::npos || HasNul(value)) {
-      return Fail(ErrorCode::kInvalidArgument, "envs has a name or value that cannot be had");
-    }
-  }
-  return {};
-}
-
-sandbox::BoxProgram ProgramFor(const CommandRequest& request, bool merged) {
-  std::vector<std::string> argv = request.argv;
-  if (argv.empty()) argv = {"/bin/bash", "-c", request.command};
-  // The shell is replaced at once, so the process and its status are the program's own. It looks
-  // for the program in PATH, and makes one stream of two, in the order of writing.
-  if (merged || argv.front().front() != '/') {
-    const std::vector<std::string> wrap{"/bin/sh", "-c",
-                                        merged ? R"(exec "$@" 2>&1)" : R"(exec "$@")", "sh"};
-    argv.insert(argv.begin(), wrap.begin(), wrap.end());
-  }
-  sandbox::BoxProgram program;
-  program.kind = sandbox::BoxProgram::Kind::kCommand;
-  program.command = std::move(argv);
-  program.env.assign(request.env.begin(), request.env.end());
-  program.cwd = request.cwd;
-  return program;
 }
 
 Event ErrorEvent(const Ending& ending) {
@@ -120,18 +78,20 @@ class Audience {
 
 class Commands::Impl {
  public:
-  Impl(sandbox::Box& box, Files& files, const Clock& clock, Log log)
-      : box_(box), files_(files), clock_(clock), log_(std::move(log)), identity_(box) {
-    stop_.Reset(::eventfd(0, EFD_CLOEXEC));
-    FORKBOX_CHECK(stop_.valid());
-  }
+  Impl(sandbox::Box& box, Files& files, const Clock& clock, Log log, DescriptorBudget* budget)
+      : box_(box),
+        files_(files),
+        clock_(clock),
+        log_(std::move(log)),
+        identity_(box, files),
+        budget_(budget != nullptr ? *budget : own_budget_) {}
 
   ~Impl() {
-    const std::uint64_t one = 1;
-    (void)!::write(stop_.get(), &one, sizeof one);
     {
       std::unique_lock lock(mutex_);
       stopping_ = true;
+      const std::uint64_t one = 1;
+      if (stop_) (void)!::write(stop_.get(), &one, sizeof one);
       changed_.wait(lock, [this] { return callers_ == 0; });
     }
     for (auto& [id, thread] : threads_) thread.join();
@@ -153,6 +113,8 @@ class Commands::Impl {
   };
   using RecordPtr = std::shared_ptr<Record>;  // of the table, and of whoever runs or waits for it
 
+  // kUnavailable when it cannot be told to stop.
+  Result<void> Prepare();
   // What asked for another user than the box has: told like a command that did not start.
   bool RefusedUser(const CommandRequest& request, EventSink& sink);
   RecordPtr Begin(const CommandRequest& request, pid_t pid, bool background);
@@ -162,27 +124,31 @@ class Commands::Impl {
                  std::chrono::milliseconds timeout);
   RecordPtr Find(const std::string& id) const;
   void JoinEnded();
+  void DropFinished();  // with mutex_
 
   sandbox::Box& box_;
   Files& files_;
   const Clock& clock_;
   const Log log_;
   BoxIdentity identity_;
-  UniqueFd stop_;  // readable once we are being destroyed
+  DescriptorBudget own_budget_;  // where none is given
+  DescriptorBudget& budget_;
 
   mutable std::mutex mutex_;
+  UniqueFd stop_;  // eventfd(2), readable once we are being destroyed; by mutex_ until it is there
   std::condition_variable changed_;             // a record has finished, a foreground run has left
   std::map<std::string, RecordPtr> records_;    // by mutex_, as all below
   std::deque<std::string> finished_;            // ids, oldest first
   std::deque<std::weak_ptr<Record>> logs_;      // of the background, oldest first
   std::size_t log_bytes_ = 0;                   // in all of them
+  std::size_t content_bytes_ = 0;               // of the finished
   std::map<std::string, std::thread> threads_;  // of the background, by id
   std::vector<std::string> ended_threads_;      // to be joined
   std::size_t callers_ = 0;                     // in Run() or Interrupt()
   std::size_t background_ = 0;
   bool stopping_ = false;
 
-  LeftoverPipes leftovers_;  // ends first: it appends to records
+  LeftoverPipes leftovers_{kLeftoverPipes};  // ends first: it appends to records
 };
 
 bool Commands::Impl::RefusedUser(const CommandRequest& request, EventSink& sink) {
@@ -202,7 +168,7 @@ Commands::Impl::RecordPtr Commands::Impl::Begin(const CommandRequest& request, p
                                                 bool background) {
   CommandStatus status;
   status.id = NewCommandId();
-  status.content = request.argv.empty() ? request.command : Joined(request.argv);
+  status.content = CommandText(request);
   status.running = true;
   status.started_unix_ms = clock_.UnixMillis();
   auto record = std::make_shared<Record>(std::move(status), pid);
@@ -221,18 +187,36 @@ void Commands::Impl::Finish(const RecordPtr& record, const Ending& ending) {
   status.error = ending.error;
   status.finished_unix_ms = clock_.UnixMillis();
   finished_.push_back(status.id);
-  if (finished_.size() > kMaxFinished) {
-    const auto oldest = records_.find(finished_.front());
-    log_bytes_ -= oldest->second->log.Forget(kLogBytes);
-    std::erase_if(logs_, [&](const auto& log) { return log.lock() == oldest->second; });
-    records_.erase(oldest);
-    finished_.pop_front();
-  }
+  content_bytes_ += status.content.size();
+  DropFinished();
   changed_.notify_all();
 }
 
+// The newest stays, whatever it is.
+void Commands::Impl::DropFinished() {
+  while (finished_.size() > 1 &&
+         (finished_.size() > kMaxFinished || content_bytes_ > kContentBytes)) {
+    const auto oldest = records_.find(finished_.front());
+    log_bytes_ -= oldest->second->log.Forget(kLogBytes);
+    std::erase_if(logs_, [&](const auto& log) { return log.lock() == oldest->second; });
+    content_bytes_ -= oldest->second->status.content.size();
+    records_.erase(oldest);
+    finished_.pop_front();
+  }
+}
+
+Result<void> Commands::Impl::Prepare() {
+  const std::lock_guard lock(mutex_);
+  if (!stop_) stop_.Reset(::eventfd(0, EFD_CLOEXEC));
+  if (!stop_) return Fail(ErrorCode::kUnavailable, "no descriptor is left for a command");
+  return {};
+}
+
 Result<void> Commands::Impl::Run(const CommandRequest& request, EventSink& sink) {
-  if (auto valid = Check(request); !valid) return valid;
+  if (auto valid = CheckCommand(request); !valid) return valid;
+  if (auto prepared = Prepare(); !prepared) return prepared;
+  auto lease = budget_.Take(kForegroundDescriptors);
+  if (!lease) return Fail(lease.error());
   if (RefusedUser(request, sink)) return {};
   auto process = box_.Start(ProgramFor(request, /*merged=*/false));
   if (!process) return Fail(process.error());
@@ -288,7 +272,8 @@ Result<void> Commands::Impl::Run(const CommandRequest& request, EventSink& sink)
 }
 
 Result<void> Commands::Impl::RunInBackground(const CommandRequest& request, EventSink& sink) {
-  if (auto valid = Check(request); !valid) return valid;
+  if (auto valid = CheckCommand(request); !valid) return valid;
+  if (auto prepared = Prepare(); !prepared) return prepared;
   if (RefusedUser(request, sink)) return {};
   JoinEnded();
   {
@@ -298,20 +283,28 @@ Result<void> Commands::Impl::RunInBackground(const CommandRequest& request, Even
     }
     ++background_;
   }
-  auto process = box_.Start(ProgramFor(request, /*merged=*/true));
-  if (!process) {
+  const auto failed = [this](const Error& error) {
     const std::lock_guard lock(mutex_);
     --background_;
-    return Fail(process.error());
-  }
+    return Fail(error);
+  };
+  auto lease = budget_.Take(kBackgroundDescriptors);
+  if (!lease) return failed(lease.error());
+  auto process = box_.Start(ProgramFor(request, /*merged=*/true));
+  if (!process) return failed(process.error());
   process->stdin_pipe.Reset();
+  process->stderr_pipe.Reset();  // it makes one stream of the two
   const RecordPtr record = Begin(request, process->pid, /*background=*/true);
-  {
+  try {
     const std::lock_guard lock(mutex_);
-    threads_.emplace(record->status.id, [this, record, process = std::move(*process),
-                                         timeout = request.timeout]() mutable {
-      RunBehind(record, std::move(process), timeout);
-    });
+    threads_.emplace(
+        record->status.id,
+        [this, record, process = std::move(*process), lease = std::move(*lease),
+         timeout = request.timeout]() mutable { RunBehind(record, std::move(process), timeout); });
+  } catch (const std::system_error&) {
+    (void)files_.Signal(record->pid, SIGKILL, /*whole_group=*/true, kSignalPatience);
+    Finish(record, DescribeWaitStatus(SIGKILL));
+    return failed({ErrorCode::kUnavailable, "no thread is left for a background command"});
   }
   Audience audience(sink);
   audience.Put(Event::Type::kInit, record->status.id);
@@ -330,7 +323,6 @@ void Commands::Impl::RunBehind(const RecordPtr& record, sandbox::BoxProcess proc
   // What it left behind prints into the same log, as it would into upstream's file.
   leftovers_.Add(std::move(process.stdout_pipe),
                  [this, record](std::string_view bytes) { Collect(record, bytes); });
-  leftovers_.Add(std::move(process.stderr_pipe));
   Finish(record, ending);
   const std::lock_guard lock(mutex_);
   --background_;
@@ -376,7 +368,7 @@ Result<void> Commands::Impl::Interrupt(const std::string& id) {
   // Without the mutex: the command's end is told under it, and signals take their time.
   const auto send = [&](int number) {
     lock.unlock();
-    auto sent = files_.Signal(record->pid, number, /*whole_group=*/true);
+    auto sent = files_.Signal(record->pid, number, /*whole_group=*/true, kSignalPatience);
     lock.lock();
     return sent;
   };
@@ -398,13 +390,16 @@ Result<void> Commands::Impl::Interrupt(const std::string& id) {
     }
   }
   if (!nothing_left) (void)send(SIGKILL);
-  // It may not have been sent: then again, until it has worked.
+  // It may not have been sent: then again. Not for ever: the box may keep it from being sent.
+  const auto given_up = std::chrono::steady_clock::now() + kDeathPatience;
   while (!changed_.wait_for(lock, std::chrono::seconds(1), ended)) {
-    if (!box_.Alive()) break;
+    if (!box_.Alive() || std::chrono::steady_clock::now() >= given_up) break;
     (void)send(SIGKILL);
   }
+  const bool over = ended() || !box_.Alive();
   --callers_;
   changed_.notify_all();
+  if (!over) return Fail(ErrorCode::kUnavailable, "command " + id + " does not end");
   return {};
 }
 
@@ -429,8 +424,9 @@ Result<Commands::Logs> Commands::Impl::ReadLogs(const std::string& id, std::uint
   return logs;
 }
 
-Commands::Commands(sandbox::Box& box, Files& files, const Clock& clock, Log log)
-    : impl_(std::make_unique<Impl>(box, files, clock, std::move(log))) {}
+Commands::Commands(sandbox::Box& box, Files& files, const Clock& clock, Log log,
+                   DescriptorBudget* budget)
+    : impl_(std::make_unique<Impl>(box, files, clock, std::move(log), budget)) {}
 Commands::~Commands() = default;
 
 Result<void> Commands::Run(const CommandRequest& request, EventSink& sink) {

@@ -3,8 +3,8 @@ add_subdirectory(pty)
 app_library(execd_output SOURCES line_splitter.cc ending.cc output_log.cc pipe_reading.cc
   leftover_pipes.cc PUBLIC app::base)
 app_library(execd_commands
-  SOURCES commands.cc process_watch.cc box_identity.cc shells.cc shells_session.cc ptys.cc
-          ptys_session.cc
+  SOURCES commands.cc commands_program.cc process_watch.cc box_identity.cc shells.cc
+          shells_session.cc ptys.cc ptys_session.cc
   PUBLIC app::base app::execd_output app::execd_session_wire
          $<TARGET_NAME_IF_EXISTS:app::execd_files>
   PRIVATE app::schema)

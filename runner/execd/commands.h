@@ -1,8 +1,13 @@
 // Commands: the shell commands of one box, in the foreground and the background (reference 4).
 //
-// Every record lives as long as the box, up to 1,000 finished ones: the oldest go first, with their
-// output. Output of a background command is kept up to 16 MiB, the newest, and of all together up to
-// 64 MiB, where the oldest commands' goes first; offsets go on counting.
+// Every record lives as long as the box, up to 1,000 finished ones with 8 MiB of commands: the
+// oldest go first, with their output. Output of a background command is kept up to 16 MiB, the
+// newest, and of all together up to 64 MiB, where the oldest commands' goes first; offsets go on
+// counting.
+//
+// One that runs holds 3 descriptors, or 2 in the background, of the budget of its box; up to 64
+// pipes of what commands have left behind are read beside it (leftover_pipes.h). kQueueFull beyond;
+// kUnavailable where the host has no descriptor or thread left.
 //
 // Thread-safe.
 #pragma once
@@ -18,6 +23,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/result.h"
+#include "runner/execd/descriptor_budget.h"
 #include "runner/execd/event.h"
 #include "runner/execd/files.h"
 #include "runner/execd/path_expansion.h"
@@ -26,8 +32,8 @@
 namespace forkbox::execd {
 
 struct CommandRequest {
-  std::string command;                   // for `bash -c`; or
-  std::vector<std::string> argv;         // started as it is; exactly one of the two
+  std::string command;                   // for `bash -c`, at most 128 KiB (kMaxCommandBytes); or
+  std::vector<std::string> argv;         // started as it is; exactly one of the two; as long in all
   std::string cwd;                       // absolute and checked; "" for the work directory
   std::chrono::milliseconds timeout{0};  // 0: none
   std::optional<std::uint32_t> uid;      // only the box's own can be had: else it does not start
@@ -47,9 +53,10 @@ struct CommandStatus {
 
 class Commands {
  public:
-  // All must outlive it.
-  Commands(sandbox::Box& box, Files& files, const Clock& clock, Log log);
-  // Kills what runs and waits for the threads.
+  // All must outlive it. `budget`: shared with whatever else runs in the box; null: one of its own.
+  Commands(sandbox::Box& box, Files& files, const Clock& clock, Log log,
+           DescriptorBudget* budget = nullptr);
+  // Kills what runs and waits for the threads; a few seconds at the most, whatever the box does.
   ~Commands();
   Commands(const Commands&) = delete;
   Commands& operator=(const Commands&) = delete;
@@ -58,11 +65,12 @@ class Commands {
   // exactly one of kExecutionComplete and kError. When nobody listens any more it runs on, unheard.
   // An Error only where nothing was put yet.
   Result<void> Run(const CommandRequest& request, EventSink& sink);
-  // kInit and kExecutionComplete, at once; it runs on by itself. kQueueFull beyond 256 at a time.
+  // kInit and kExecutionComplete, at once; it runs on by itself. kQueueFull beyond 64 at a time.
   Result<void> RunInBackground(const CommandRequest& request, EventSink& sink);
 
   // SIGTERM to its process group, SIGKILL three seconds later; returns when it has ended.
-  // kNotFound; kConflict when it is not running.
+  // kNotFound; kConflict when it is not running; kUnavailable when it has not ended for so long
+  // (half a minute at the most) that the box must keep signals from it.
   Result<void> Interrupt(const std::string& id);
 
   [[nodiscard]] std::optional<CommandStatus> Status(const std::string& id) const;

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "runner/execd/commands.h"
 #include "runner/execd/contexts.h"
+#include "runner/execd/descriptor_budget.h"
 #include "runner/execd/files.h"
 #include "runner/execd/metrics_sampler.h"
 #include "runner/execd/path_expansion.h"
@@ -34,10 +35,10 @@ class Daemon {
       : env_(std::move(options.env)),
         box_(std::move(box)),
         files_(*box_),
-        commands_(*box_, files_, clock, log),
-        shells_(env_, *box_, files_, clock, log),
+        commands_(*box_, files_, clock, log, &budget_),
+        shells_(env_, *box_, files_, clock, log, &budget_),
         contexts_(std::move(options.contexts), *box_, files_, clock, log),
-        ptys_(env_, *box_, files_, clock, log),
+        ptys_(env_, *box_, files_, clock, log, &budget_),
         metrics_(*box_, options.cpu_cores, clock) {}
 
   [[nodiscard]] const Environment& env() const { return env_; }
@@ -53,6 +54,7 @@ class Daemon {
   const Environment env_;
   const std::unique_ptr<sandbox::Box> box_;
   Files files_;
+  DescriptorBudget budget_;  // of commands, shells and terminals together
   Commands commands_;
   Shells shells_;
   Contexts contexts_;

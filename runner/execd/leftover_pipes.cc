@@ -7,16 +7,14 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <system_error>
 #include <utility>
 #include <vector>
 
-#include "base/check.h"
 #include "runner/execd/pipe_reading.h"
 
 namespace forkbox::execd {
 namespace {
-
-constexpr std::size_t kMaxPipes = 256;
 
 // Between two rounds: one that floods costs us some megabytes a second and not a processor.
 constexpr std::chrono::milliseconds kPause{5};
@@ -33,17 +31,25 @@ LeftoverPipes::~LeftoverPipes() {
   if (thread_.joinable()) thread_.join();
 }
 
+bool LeftoverPipes::Begin() {
+  if (thread_.joinable()) return true;
+  if (!wake_) wake_.Reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake_) return false;
+  try {
+    thread_ = std::thread([this] { Loop(); });
+  } catch (const std::system_error&) {
+    return false;
+  }
+  return true;
+}
+
 LeftoverPipes::Id LeftoverPipes::Add(UniqueFd pipe, Consumer consumer) {
   if (!pipe) return 0;
   SetNonBlocking(pipe.get());
   const std::lock_guard lock(mutex_);
+  if (!Begin()) return 0;
   entries_.push_back({++last_id_, std::move(pipe), std::move(consumer)});
-  if (entries_.size() > kMaxPipes) entries_.pop_front();
-  if (!thread_.joinable()) {
-    wake_.Reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    FORKBOX_CHECK(wake_.valid());
-    thread_ = std::thread([this] { Loop(); });
-  }
+  if (entries_.size() > capacity_) entries_.pop_front();
   const std::uint64_t one = 1;
   (void)!::write(wake_.get(), &one, sizeof one);
   return last_id_;

@@ -22,15 +22,17 @@ class LeftoverPipes {
   // Gets what is printed, from that thread.
   using Consumer = std::function<void(std::string_view)>;
 
-  LeftoverPipes() = default;
+  static constexpr std::size_t kDefaultCapacity = 64;
+  explicit LeftoverPipes(std::size_t capacity = kDefaultCapacity) : capacity_(capacity) {}
   ~LeftoverPipes();
   LeftoverPipes(const LeftoverPipes&) = delete;
   LeftoverPipes& operator=(const LeftoverPipes&) = delete;
 
   using Id = std::uint64_t;
 
-  // Null: it is dropped. The 257th pipe takes the place of the oldest, which is closed. The pipe is
-  // non-blocking from here on.
+  // Null: it is dropped. One more than `capacity` takes the place of the oldest, which is closed.
+  // The pipe is non-blocking from here on. 0, and the pipe is closed, where the host has no
+  // descriptor or thread for the first one.
   Id Add(UniqueFd pipe, Consumer consumer = nullptr);
   // Gives one back. None when it has ended or made room.
   UniqueFd Take(Id id);
@@ -43,6 +45,9 @@ class LeftoverPipes {
   };
   void Loop();
 
+  bool Begin();  // the thread, with mutex_
+
+  const std::size_t capacity_;
   std::mutex mutex_;
   std::list<Entry> entries_;  // by mutex_, as all below
   Id last_id_ = 0;

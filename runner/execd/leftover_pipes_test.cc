@@ -52,8 +52,8 @@ TEST(LeftoverPipesTest, TakesWhatComesUntilTheEnd) {
 
 TEST(LeftoverPipesTest, TheOldestMakesRoom) {
   ::signal(SIGPIPE, SIG_IGN);
-  LeftoverPipes pipes;
-  std::vector<Pipe> all(257);
+  LeftoverPipes pipes(64);
+  std::vector<Pipe> all(65);
   for (Pipe& pipe : all) pipes.Add(std::move(pipe.out));
   bool closed = false;
   for (int i = 0; i < 2000 && !closed; ++i) {
@@ -62,7 +62,7 @@ TEST(LeftoverPipesTest, TheOldestMakesRoom) {
   }
   EXPECT_TRUE(closed);
   EXPECT_EQ(::write(all[1].in.get(), "x", 1), 1);
-  EXPECT_EQ(::write(all[256].in.get(), "x", 1), 1);
+  EXPECT_EQ(::write(all[64].in.get(), "x", 1), 1);
 }
 
 }  // namespace

@@ -45,6 +45,11 @@ StatusRead ReadStatus(int status_fd) {
   return {StatusRead::kLost};
 }
 
+bool Kill(Files& files, pid_t pid) {
+  const auto sent = files.Signal(pid, SIGKILL, /*whole_group=*/true, kSignalPatience);
+  return sent || sent.error().code == ErrorCode::kNotFound;
+}
+
 }  // namespace
 
 Ending WatchProcess(sandbox::BoxProcess& process, Files& files, const Clock& clock,
@@ -55,24 +60,27 @@ Ending WatchProcess(sandbox::BoxProcess& process, Files& files, const Clock& clo
   const SteadyTime started = clock.Now();
   SteadyTime ping = started + kPingInterval;
   SteadyTime kill = watch.timeout.count() > 0 ? started + watch.timeout : SteadyTime::max();
+  SteadyTime given_up = SteadyTime::max();  // set once it was to be killed
   bool killed = false;
   std::size_t since_rest = 0;
 
   for (;;) {
     const SteadyTime now = clock.Now();
     if (now >= kill) {
-      const auto sent = files.Signal(process.pid, SIGKILL, /*whole_group=*/true);
+      if (!killed) given_up = now + kKillPatience;
       killed = true;
-      kill = SteadyTime::max();
       // Not found: its end is on its way to us.
-      if (!sent && sent.error().code != ErrorCode::kNotFound) kill = clock.Now() + kKillAgain;
+      const bool sent = Kill(files, process.pid);
+      kill = sent ? SteadyTime::max() : clock.Now() + kKillAgain;
+      if (sent) given_up = std::min(given_up, clock.Now() + kDeathPatience);
     }
+    if (now >= given_up) return DescribeTimeout(watch.timeout);
     if (watch.on_ping && now >= ping) {
       watch.on_ping();
       ping = clock.Now() + kPingInterval;
       continue;
     }
-    SteadyTime next = std::min(now + kPingInterval, kill);
+    SteadyTime next = std::min({now + kPingInterval, kill, given_up});
     if (watch.on_ping) next = std::min(next, ping);
     const auto wait = std::chrono::ceil<std::chrono::milliseconds>(next - now).count();
 
@@ -83,7 +91,7 @@ Ending WatchProcess(sandbox::BoxProcess& process, Files& files, const Clock& clo
                                   {watch.stop_fd, POLLIN, 0}}};
     if (::poll(polled.data(), polled.size(), static_cast<int>(wait)) < 0) continue;
     if (polled[3].revents != 0) {
-      (void)files.Signal(process.pid, SIGKILL, /*whole_group=*/true);
+      (void)Kill(files, process.pid);
       return DescribeWaitStatus(SIGKILL);
     }
 
@@ -105,7 +113,7 @@ Ending WatchProcess(sandbox::BoxProcess& process, Files& files, const Clock& clo
     }
     if (status.what == StatusRead::kLost) {
       // Nobody will tell how it ends, so that it has ended is made true.
-      (void)files.Signal(process.pid, SIGKILL, /*whole_group=*/true);
+      (void)Kill(files, process.pid);
       return DescribeWaitStatus(SIGKILL);
     }
     if (ended) {

@@ -5,30 +5,40 @@
 #include <utility>
 
 #include "base/uuid.h"
+#include "runner/execd/commands_program.h"
 #include "runner/execd/ptys_session.h"
 
 namespace forkbox::execd {
 namespace {
 
 constexpr std::size_t kMaxSessions = 32;
+constexpr std::size_t kLeftoverPipes = 16;
 
 }  // namespace
 
 class Ptys::Impl {
  public:
-  Impl(Environment env, sandbox::Box& box, Files& files, const Clock& clock)
-      : env_(std::move(env)), surroundings_{env_, box, files, clock, leftovers_} {}
+  Impl(Environment env, sandbox::Box& box, Files& files, const Clock& clock,
+       DescriptorBudget* budget)
+      : env_(std::move(env)),
+        surroundings_{env_,  box,        files,
+                      clock, leftovers_, budget != nullptr ? *budget : own_budget_} {}
 
   ~Impl() {
     std::unique_lock lock(mutex_);
     const auto sessions = std::exchange(sessions_, {});
     lock.unlock();
+    for (const auto& [id, session] : sessions) session->Stop();  // so that they end side by side
     for (const auto& [id, session] : sessions) session->Finish();
   }
 
   Result<std::string> Create(const std::string& cwd, const std::string& command) {
     if (command.find('\0') != std::string::npos) {
       return Fail(ErrorCode::kInvalidArgument, "command must not contain NUL bytes");
+    }
+    if (command.size() > kMaxCommandBytes) {
+      return Fail(ErrorCode::kInvalidArgument,
+                  "command must have at most " + std::to_string(kMaxCommandBytes) + " bytes");
     }
     if (!cwd.empty()) {
       if (auto made = surroundings_.files.MakeDirectory(cwd, {}); !made) return Fail(made.error());
@@ -67,14 +77,16 @@ class Ptys::Impl {
 
  private:
   const Environment env_;
-  LeftoverPipes leftovers_;
+  DescriptorBudget own_budget_;  // where none is given
+  LeftoverPipes leftovers_{kLeftoverPipes};
   const PtySession::Surroundings surroundings_;
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<PtySession>> sessions_;  // by mutex_; and connections'
 };
 
-Ptys::Ptys(Environment env, sandbox::Box& box, Files& files, const Clock& clock, Log)
-    : impl_(std::make_unique<Impl>(std::move(env), box, files, clock)) {}
+Ptys::Ptys(Environment env, sandbox::Box& box, Files& files, const Clock& clock, Log,
+           DescriptorBudget* budget)
+    : impl_(std::make_unique<Impl>(std::move(env), box, files, clock, budget)) {}
 Ptys::~Ptys() = default;
 
 Result<std::string> Ptys::Create(const std::string& cwd, const std::string& command) {

@@ -1,7 +1,11 @@
 // Ptys: terminals of one box (reference 10), without the WebSocket they are shown over.
 //
 // A session starts its bash when the first client connects; its output goes on into a ring of
-// 1 MiB while nobody looks. Thread-safe. At most 32 sessions a box.
+// 1 MiB while nobody looks. The terminal itself stays in the box, and a program there relays it
+// (pty/pty_wire.h): no descriptor of the box ever comes out.
+//
+// At most 32 sessions a box, each with a command of at most 128 KiB; one that runs holds 5
+// descriptors. kUnavailable where the host has none left, or no thread. Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +18,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/result.h"
+#include "runner/execd/descriptor_budget.h"
 #include "runner/execd/files.h"
 #include "runner/execd/path_expansion.h"
 #include "runner/sandbox/box.h"
@@ -22,7 +27,11 @@ namespace forkbox::execd {
 
 class Ptys {
  public:
-  Ptys(Environment env, sandbox::Box& box, Files& files, const Clock& clock, Log log);
+  // All must outlive it. `env` is the box's. `budget`: shared with whatever else runs in the box;
+  // null: one of its own.
+  Ptys(Environment env, sandbox::Box& box, Files& files, const Clock& clock, Log log,
+       DescriptorBudget* budget = nullptr);
+  // Kills what runs; a few seconds at the most, whatever the box does.
   ~Ptys();
   Ptys(const Ptys&) = delete;
   Ptys& operator=(const Ptys&) = delete;
@@ -55,7 +64,8 @@ class Ptys {
     bool takeover = false;
   };
   // One connection, until it is destroyed. `client` must outlive it. kNotFound; kConflict when
-  // somebody else is connected and there is no takeover.
+  // somebody else is connected and there is no takeover; kQueueFull and kUnavailable when it does
+  // not start.
   class Connection {
    public:
     virtual ~Connection() = default;

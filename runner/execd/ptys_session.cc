@@ -1,21 +1,17 @@
 #include "runner/execd/ptys_session.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
-#include <cstring>
+#include <system_error>
 #include <utility>
 
-#include "base/check.h"
 #include "runner/execd/pipe_reading.h"
 #include "runner/execd/process_watch.h"
 
@@ -30,43 +26,6 @@ constexpr int kStartPatienceMs = 10'000;              // for the terminal
 constexpr std::chrono::seconds kTakeOverPatience{5};  // for a client that is being told something
 constexpr std::chrono::seconds kInputPatience{10};    // for a program that reads nothing
 constexpr std::chrono::seconds kEndPatience{2};       // for a killed shell, before it is given up
-
-// What the process sent as its terminal, if it is one.
-Result<UniqueFd> ReceiveMaster(int channel) {
-  pollfd polled{channel, POLLIN, 0};
-  if (::poll(&polled, 1, kStartPatienceMs) != 1) {
-    return Fail(ErrorCode::kUnavailable, "the terminal did not open");
-  }
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-  char byte = 0;
-  iovec part{&byte, 1};
-  msghdr header{};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
-  header.msg_control = control.data();
-  header.msg_controllen = control.size();
-  UniqueFd master;
-  if (::recvmsg(channel, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) == 1) {
-    const cmsghdr* rights = CMSG_FIRSTHDR(&header);
-    if (rights != nullptr && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS &&
-        rights->cmsg_len == CMSG_LEN(sizeof(int))) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(rights), sizeof fd);
-      master.Reset(fd);
-    }
-  }
-  // Only the master of a pseudoterminal has such a number (ioctl_tty(2)).
-  struct stat info {};
-  unsigned number = 0;
-  if (!master || ::fstat(master.get(), &info) != 0 || !S_ISCHR(info.st_mode) ||
-      ::ioctl(master.get(), TIOCGPTN, &number) != 0) {
-    return Fail(ErrorCode::kUnavailable, "the terminal did not open");
-  }
-  SetNonBlocking(master.get());
-  return master;
-}
-
-UniqueFd Duplicate(int fd) { return UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
 
 }  // namespace
 
@@ -90,15 +49,12 @@ PtySession::PtySession(std::string cwd, std::string command, const Surroundings&
     : cwd_(std::move(cwd)),
       command_(std::move(command)),
       around_(surroundings),
-      output_(kRingBytes) {
-  stop_.Reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  FORKBOX_CHECK(stop_.valid());
-}
+      output_(kRingBytes) {}
 
 PtySession::~PtySession() { Finish(); }
 
 void PtySession::Finish() {
-  End();
+  Stop();
   std::thread thread;
   {
     const std::lock_guard telling(telling_);
@@ -112,17 +68,30 @@ Ptys::Status PtySession::status() const {
   return {running_, output_.end()};
 }
 
+void PtySession::WakeThread() {
+  const std::uint64_t one = 1;
+  if (stop_) (void)!::write(stop_.get(), &one, sizeof one);
+}
+
+void PtySession::Stop() {
+  const std::lock_guard lock(mutex_);
+  ended_ = true;
+  WakeThread();
+}
+
 void PtySession::End() {
   std::unique_lock lock(mutex_);
   ended_ = true;
-  if (!running_) return;
-  const pid_t pid = pid_;
-  lock.unlock();
-  (void)around_.files.Signal(pid, SIGKILL, /*whole_group=*/true);
-  lock.lock();
-  if (changed_.wait_for(lock, kEndPatience, [this] { return !running_; })) return;
-  const std::uint64_t one = 1;
-  (void)!::write(stop_.get(), &one, sizeof one);
+  if (running_) {
+    const pid_t pid = pid_;
+    if (!Tell(PtyMessageKind::kSignal, SIGKILL)) {
+      lock.unlock();
+      (void)around_.files.Signal(pid, SIGKILL, /*whole_group=*/true, kSignalPatience);
+      lock.lock();
+    }
+    if (changed_.wait_for(lock, kEndPatience, [this] { return !running_; })) return;
+  }
+  WakeThread();
 }
 
 Result<std::unique_ptr<Ptys::Connection>> PtySession::Connect(const Ptys::Attach& attach,
@@ -173,43 +142,80 @@ Result<void> PtySession::Start(bool terminal) {
   }
   program.env.assign(around_.env.begin(), around_.env.end());
   program.cwd = cwd_;
+  auto lease = around_.budget.Take(kDescriptors);
+  if (!lease) return Fail(lease.error());
+  {
+    const std::lock_guard lock(mutex_);
+    stop_.Reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!stop_) return Fail(ErrorCode::kUnavailable, "no descriptor is left for a terminal");
+    if (ended_) return Fail(ErrorCode::kNotFound, "the terminal was closed");
+  }
   auto process = terminal ? StartTerminal(std::move(program)) : around_.box.Start(program);
-  if (!process) return Fail(process.error());
+  if (!process) {
+    const std::lock_guard lock(mutex_);
+    LetGo();
+    return Fail(process.error());
+  }
 
-  UniqueFd input =
-      terminal ? Duplicate(process->stdout_pipe.get()) : std::move(process->stdin_pipe);
-  if (!input) return FailErrno("dup");
-  SetNonBlocking(input.get());
-  process->stdin_pipe.Reset();
-  const std::lock_guard lock(mutex_);
-  running_ = true;
-  terminal_ = terminal;
-  pid_ = process->pid;
-  input_ = std::make_shared<const UniqueFd>(std::move(input));
-  thread_ = std::thread(
-      [this, followed = std::move(*process)]() mutable { Follow(std::move(followed)); });
+  SetNonBlocking(process->stdin_pipe.get());
+  const pid_t pid = process->pid;
+  {
+    const std::lock_guard lock(mutex_);
+    running_ = true;
+    terminal_ = terminal;
+    pid_ = pid;
+    input_ = std::make_shared<const UniqueFd>(std::move(process->stdin_pipe));
+    channel_ = std::move(process->channel);
+  }
+  // It waits for telling_ before it says a word, and sees whether it was stopped meanwhile.
+  try {
+    thread_ =
+        std::thread([this, followed = std::move(*process), taken = std::move(*lease)]() mutable {
+          Follow(std::move(followed), std::move(taken));
+        });
+  } catch (const std::system_error&) {
+    (void)around_.files.Signal(pid, SIGKILL, /*whole_group=*/true, kSignalPatience);
+    const std::lock_guard lock(mutex_);
+    LetGo();
+    return Fail(ErrorCode::kUnavailable, "no thread is left for a terminal");
+  }
   return {};
 }
 
-// The terminal takes the place of standard output; there is no other.
+// Its output takes the place of standard output; there is no other.
 Result<sandbox::BoxProcess> PtySession::StartTerminal(sandbox::BoxProgram program) {
   const std::array<std::string, 3> helper{"/opt/forkbox/pty/pty_shell", kColumns, kRows};
   program.command.insert(program.command.begin(), helper.begin(), helper.end());
   program.channel = true;
   auto process = around_.box.Start(program);
   if (!process) return process;
-  auto master = ReceiveMaster(process->channel.get());
-  if (!master) {
-    (void)around_.files.Signal(process->pid, SIGKILL, /*whole_group=*/true);
-    return Fail(master.error());
-  }
-  process->stdout_pipe = std::move(*master);
   process->stderr_pipe.Reset();
-  process->channel.Reset();
+  // What opened nothing ends by itself: its channel is closed.
+  if (auto opened = AwaitTerminal(*process); !opened) return Fail(opened.error());
   return process;
 }
 
-void PtySession::Follow(sandbox::BoxProcess process) {
+Result<void> PtySession::AwaitTerminal(const sandbox::BoxProcess& process) {
+  std::array<pollfd, 2> polled{{{process.channel.get(), POLLIN, 0}, {stop_.get(), POLLIN, 0}}};
+  char opened = 0;
+  if (::poll(polled.data(), polled.size(), kStartPatienceMs) <= 0 || polled[1].revents != 0 ||
+      ::recv(process.channel.get(), &opened, 1, MSG_DONTWAIT) != 1 || opened != kPtyOpened) {
+    return Fail(ErrorCode::kUnavailable, "the terminal did not open");
+  }
+  // Nothing more is for us, and nothing more can be left with us.
+  (void)::shutdown(process.channel.get(), SHUT_RD);
+  return {};
+}
+
+void PtySession::LetGo() {
+  running_ = false;
+  input_.reset();
+  channel_.Reset();
+  stop_.Reset();
+  connection_ = 0;
+}
+
+void PtySession::Follow(sandbox::BoxProcess process, DescriptorBudget::Lease lease) {
   ProcessWatch watch;
   watch.on_output = [this](bool is_stderr, std::string_view bytes) {
     TakeOutput(is_stderr, bytes);
@@ -218,20 +224,20 @@ void PtySession::Follow(sandbox::BoxProcess process) {
     const std::lock_guard lock(mutex_);
     return connection_ == 0;
   };
-  watch.stop_fd = stop_.get();
+  watch.stop_fd = stop_.get();  // ours alone to close
   const Ending ending = WatchProcess(process, around_.files, around_.clock, watch);
   const std::lock_guard telling(telling_);
   {
     const std::lock_guard lock(mutex_);
-    running_ = false;
-    input_.reset();
-    connection_ = 0;
     // A terminal hangs up; whoever still writes to pipes is not to die of that.
     if (terminal_) process.stdout_pipe.Reset();
+    LetGo();
     changed_.notify_all();
   }
   around_.leftovers.Add(std::move(process.stdout_pipe));
   around_.leftovers.Add(std::move(process.stderr_pipe));
+  process = sandbox::BoxProcess();
+  lease = DescriptorBudget::Lease();
   if (client_ != nullptr) client_->OnExit(ending.exit_code);
   client_ = nullptr;
 }
@@ -292,13 +298,18 @@ Result<void> PtySession::Input(std::uint64_t connection, std::string_view bytes)
   return {};
 }
 
+// A pty_shell that takes nothing misses it.
+bool PtySession::Tell(PtyMessageKind kind, int first, int second) {
+  if (!channel_) return false;
+  const PtyMessage message{kind, static_cast<std::uint16_t>(first),
+                           static_cast<std::uint16_t>(second)};
+  return ::send(channel_.get(), &message, sizeof message, MSG_DONTWAIT | MSG_NOSIGNAL) ==
+         sizeof message;
+}
+
 void PtySession::Resize(std::uint64_t connection, std::uint16_t columns, std::uint16_t rows) {
   const std::lock_guard lock(mutex_);
-  if (connection_ != connection || !terminal_ || !input_) return;
-  winsize size{};
-  size.ws_col = columns;
-  size.ws_row = rows;
-  (void)::ioctl(input_->get(), TIOCSWINSZ, &size);
+  if (connection_ == connection) (void)Tell(PtyMessageKind::kResize, columns, rows);
 }
 
 void PtySession::Signal(std::uint64_t connection, int number) {
@@ -306,12 +317,10 @@ void PtySession::Signal(std::uint64_t connection, int number) {
   {
     const std::lock_guard lock(mutex_);
     if (connection_ != connection || !running_) return;
+    // SIGINT and SIGQUIT to the job that has the terminal: bash itself takes no notice of these.
+    const bool key = number == SIGINT || number == SIGQUIT;
+    if (Tell(key ? PtyMessageKind::kKey : PtyMessageKind::kSignal, number)) return;
     pid = pid_;
-    // To the job that has the terminal, as its keys would: bash itself takes no notice of these.
-    if (terminal_ && (number == SIGINT || number == SIGQUIT) && input_ &&
-        ::ioctl(input_->get(), TIOCSIG, number) == 0) {
-      return;
-    }
   }
   (void)around_.files.Signal(pid, number, /*whole_group=*/true);
 }

@@ -11,20 +11,25 @@
 namespace forkbox::execd {
 namespace {
 
-constexpr std::size_t kMaxSessions = 64;
+constexpr std::size_t kMaxSessions = 32;
+constexpr std::size_t kLeftoverPipes = 48;  // those of idle sessions are among them
 
 }  // namespace
 
 class Shells::Impl {
  public:
-  Impl(Environment env, sandbox::Box& box, Files& files, const Clock& clock, Log log)
-      : env_(std::move(env)), log_(std::move(log)), surroundings_{env_,  box,  files,
-                                                                  clock, log_, leftovers_} {}
+  Impl(Environment env, sandbox::Box& box, Files& files, const Clock& clock, Log log,
+       DescriptorBudget* budget)
+      : env_(std::move(env)),
+        log_(std::move(log)),
+        surroundings_{
+            env_, box, files, clock, log_, leftovers_, budget != nullptr ? *budget : own_budget_} {}
 
   ~Impl() {
     std::unique_lock lock(mutex_);
     const auto sessions = std::exchange(sessions_, {});
     lock.unlock();
+    for (const auto& [id, session] : sessions) session->Stop();  // so that they end side by side
     for (const auto& [id, session] : sessions) session->End();
     lock.lock();
     changed_.wait(lock, [this] { return callers_ == 0; });
@@ -55,7 +60,7 @@ class Shells::Impl {
       return Fail(ErrorCode::kInvalidArgument, "command must not contain NUL bytes");
     }
     if (request.command.size() > kMaxSessionFrameBytes / 8) {
-      return Fail(ErrorCode::kInvalidArgument, "command is too long");
+      return Fail(ErrorCode::kInvalidArgument, "command must have at most 2 MiB");
     }
     std::shared_ptr<ShellSession> session;
     {
@@ -93,7 +98,8 @@ class Shells::Impl {
 
   const Environment env_;
   const Log log_;
-  LeftoverPipes leftovers_;
+  DescriptorBudget own_budget_;  // where none is given
+  LeftoverPipes leftovers_{kLeftoverPipes};
   const ShellSession::Surroundings surroundings_;
 
   std::mutex mutex_;
@@ -103,8 +109,9 @@ class Shells::Impl {
   std::size_t callers_ = 0;                                        // by mutex_: in Run()
 };
 
-Shells::Shells(Environment env, sandbox::Box& box, Files& files, const Clock& clock, Log log)
-    : impl_(std::make_unique<Impl>(std::move(env), box, files, clock, std::move(log))) {}
+Shells::Shells(Environment env, sandbox::Box& box, Files& files, const Clock& clock, Log log,
+               DescriptorBudget* budget)
+    : impl_(std::make_unique<Impl>(std::move(env), box, files, clock, std::move(log), budget)) {}
 Shells::~Shells() = default;
 
 Result<std::string> Shells::Create(const std::string& cwd) { return impl_->Create(cwd); }

@@ -2,7 +2,10 @@
 // functions, aliases, options, directory and background jobs stay from run to run; `exit 7` ends
 // the run with 7 and the session goes on as it was before that run.
 //
-// Thread-safe; runs of one session wait for each other. At most 64 sessions a box.
+// At most 32 sessions a box, each of which holds 4 descriptors of the box's budget. kUnavailable
+// where the host has none left. A command has at most 2 MiB.
+//
+// Thread-safe; runs of one session wait for each other.
 #pragma once
 
 #include <chrono>
@@ -12,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/result.h"
+#include "runner/execd/descriptor_budget.h"
 #include "runner/execd/event.h"
 #include "runner/execd/files.h"
 #include "runner/execd/path_expansion.h"
@@ -21,8 +25,11 @@ namespace forkbox::execd {
 
 class Shells {
  public:
-  // All must outlive it. `env` is the box's.
-  Shells(Environment env, sandbox::Box& box, Files& files, const Clock& clock, Log log);
+  // All must outlive it. `env` is the box's. `budget`: shared with whatever else runs in the box;
+  // null: one of its own.
+  Shells(Environment env, sandbox::Box& box, Files& files, const Clock& clock, Log log,
+         DescriptorBudget* budget = nullptr);
+  // Kills what runs; a few seconds at the most, whatever the box does.
   ~Shells();
   Shells(const Shells&) = delete;
   Shells& operator=(const Shells&) = delete;

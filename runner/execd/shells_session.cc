@@ -22,7 +22,7 @@ using nlohmann::json;
 
 constexpr std::chrono::hours kLongestRun{24};      // where none is asked for (reference 5)
 constexpr std::chrono::seconds kSendPatience{5};   // for a command to be taken: mostly a pipe's
-constexpr std::chrono::seconds kTellPatience{1};   // for the order to end a run
+constexpr std::chrono::seconds kTellPatience{1};   // for the order to end a run; and at our own end
 constexpr std::chrono::seconds kOverPatience{3};   // for a killed run to be over
 constexpr std::size_t kDescriptors = 4;            // its end, channel, output, and stop_
 constexpr std::size_t kMaxFrameBytes = 64U << 10;  // of what a shell says of itself
@@ -246,7 +246,7 @@ ShellSession::Done ShellSession::Follow(const Shells::RunRequest& request, Liste
       timed_out = now >= deadline;
       (void)SendFrame(process_.channel.get(), {{"op", "kill"}},
                       std::chrono::steady_clock::now() + kTellPatience);
-      given_up = clock.Now() + kOverPatience;
+      given_up = clock.Now() + (stopped ? kTellPatience : kOverPatience);
     }
     if (now >= given_up) {
       // It does not listen: stopped, or no longer what we started.

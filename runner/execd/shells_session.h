@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "runner/execd/descriptor_budget.h"
 #include "runner/execd/ending.h"
 #include "runner/execd/event.h"
 #include "runner/execd/files.h"
@@ -34,6 +35,7 @@ class ShellSession {
     const Clock& clock;
     const Log& log;
     LeftoverPipes& leftovers;  // read what is printed between runs
+    DescriptorBudget& budget;  // four each, as long as it is there
   };
 
   // `surroundings` must outlive it.
@@ -42,11 +44,13 @@ class ShellSession {
   ShellSession(const ShellSession&) = delete;
   ShellSession& operator=(const ShellSession&) = delete;
 
-  // The process; a run starts it where there is none.
+  // The process; a run starts it where there is none. kQueueFull, and kUnavailable.
   Result<void> Start();
   // As Shells::Run(). kUnavailable: it did not start.
   Result<void> Run(const Shells::RunRequest& request, EventSink& sink);
-  // For good: what runs is killed, and no other run begins.
+  // At once: what runs is going to be killed, and no other run begins.
+  void Stop();
+  // Stop(), and waits for it: a few seconds at the most, whatever the box does.
   void End();
 
  private:
@@ -67,13 +71,14 @@ class ShellSession {
   const std::string id_;
   const std::string cwd_;
   const Surroundings around_;
-  UniqueFd stop_;  // eventfd(2), readable after End()
 
   std::mutex mutex_;
   std::condition_variable turn_;
   bool busy_ = false;   // by mutex_: whose turn it is has all below
   bool ended_ = false;  // by mutex_
+  UniqueFd stop_;       // eventfd(2), readable after Stop(); by mutex_ until it is there
 
+  DescriptorBudget::Lease lease_;
   sandbox::BoxProcess process_;
   FrameReader frames_;
   LeftoverPipes::Id idle_ = 0;  // where its stdout is between runs

@@ -292,6 +292,32 @@ TEST_F(PtysTest, DeletedItIsGone) {
   EXPECT_EQ(ptys_->Connect(id, {}, screen).error().code, ErrorCode::kNotFound);
 }
 
+TEST_F(PtysTest, ATerminalTellsAllThatWasPrintedBeforeTheExit) {
+  const std::string id = Create("for ((i = 0; i < 50000; i++)); do echo $i; done; exit 9");
+  std::string wanted;
+  for (int i = 0; i < 50000; ++i) wanted += std::to_string(i) + "\r\n";
+  Screen screen;
+  const auto connection = Connect(id, screen);
+  EXPECT_EQ(screen.ExitCode(), 9);
+  EXPECT_TRUE(screen.out() == wanted) << screen.out().size();
+}
+
+TEST_F(PtysTest, ATerminalEndsWithWhateverIsKilledOfIt) {
+  for (const char* command :
+       {"trap '' HUP; echo up; kill -9 $PPID; while :; do sleep 0.1; done", "echo up; kill -9 $$",
+        "echo up; kill -9 -1", "exec <&- >&- 2>&-; sleep 0.3; kill -9 $$"}) {
+    const std::string id = Create(command);
+    Screen screen;
+    const auto connection = Connect(id, screen);
+    EXPECT_EQ(screen.ExitCode(), -1) << command;
+    // Nothing of it is left, in front of a terminal of its own.
+    Screen look;
+    const auto looking = Connect(Create("sleep 0.3; echo left $(pgrep -c bash)"), look);
+    EXPECT_EQ(look.ExitCode(), 0);
+    EXPECT_THAT(look.out(), HasSubstr("left 1")) << command;
+  }
+}
+
 TEST_F(PtysTest, DirectoriesAndBounds) {
   const std::string id = Create("pwd; pwd >&2", "/tmp/made/here");
   Screen screen;

@@ -154,6 +154,15 @@ TEST_F(ShellsTest, WhatDoesNotEndByItselfLeavesTheStateAsItWas) {
             (Story{"out 1", kComplete}));
 }
 
+TEST_F(ShellsTest, ABashThatDoesNothingAnyMoreIsLeft) {
+  ASSERT_EQ(Tell("x=1"), Story{kComplete});
+  for (const char* command : {"set -n; echo never", "x=2; set -o noexec"}) {
+    EXPECT_EQ(Tell(command, "", 60s), Story{kComplete}) << command;
+    EXPECT_EQ(Tell("echo $x"), (Story{"out 1", kComplete})) << command;
+  }
+  EXPECT_EQ(Tell("sleep 2; echo slow is not deaf"), (Story{"out slow is not deaf", kComplete}));
+}
+
 TEST_F(ShellsTest, ExitTrapsAreRunByTheExit) {
   EXPECT_EQ(Tell("trap 'echo bye' EXIT; echo set"), (Story{"out set", kComplete}));
   EXPECT_EQ(Tell("exit 3"), (Story{"out bye", Failed(3)}));
@@ -246,7 +255,7 @@ TEST_F(ShellsTest, ADeletedSessionEndsWithItsRun) {
 TEST_F(ShellsTest, SessionsAreApartAndBounded) {
   const std::string first = id_;
   ASSERT_EQ(Tell("x=first"), Story{kComplete});
-  for (int i = 1; i < 64; ++i) id_ = Create("");
+  for (int i = 1; i < 32; ++i) id_ = Create("");
   EXPECT_EQ(Tell("echo [$x]"), (Story{"out []", kComplete}));
   const auto more = shells_->Create("");
   ASSERT_FALSE(more);

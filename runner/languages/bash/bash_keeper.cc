@@ -36,6 +36,8 @@ constexpr int kMaxKillRounds = 16;
 constexpr std::chrono::milliseconds kKillPause{2};
 constexpr std::chrono::seconds kSendPatience{30};
 constexpr int kWakeAgainMs = 20;
+constexpr int kDeafLookMs = 100;
+constexpr int kMaxDeafLooks = 10;
 
 // The names of builtins are said with `builtin`, since a session may define functions of the same
 // names; standard error is away meanwhile, so that `set -x` shows as little of us as possible.
@@ -44,12 +46,15 @@ constexpr int kWakeAgainMs = 20;
 // keeps its $!. Its stdin is given, since bash would take /dev/null for a job in the background. It
 // stops itself; when it goes on it takes back what bash takes from a subshell (traps) or gives to
 // it (SIGINT and SIGQUIT ignored), and reads the same script from there on. `break` in a run ends
-// the inner loop, and the outer one begins it again.
+// the inner loop, and the outer one begins it again. After `set -n` no command would end
+// the loops, but arithmetic is done all the same: "1…" is a number, "n1…" the variable that nobody
+// has set.
 constexpr std::string_view kSpareCommand =
     "{ ( ( builtin printf 'spare %d\\n' \"$BASHPID\" >&199; builtin kill -STOP \"$BASHPID\"; "
     "__forkbox=$(builtin trap -p); builtin trap - INT QUIT; builtin eval \"$__forkbox\"; "
     "builtin unset -v __forkbox; builtin printf 'taken\\n' >&199; exec 2>&198 198>&-; "
-    "while :; do while builtin read -r __forkbox_line || builtin exit; do "
+    "for ((; ${-//[!n]}1000000007;)); do for ((; ${-//[!n]}1000000007;)); do "
+    "builtin read -r __forkbox_line || builtin exit; "
     "builtin eval \"$__forkbox_line\"; done; done ) <&0 & ); "
     "builtin printf 'ready\\n' >&199; } 198>&2 2>/dev/null\n";
 
@@ -152,8 +157,10 @@ int BashKeeper::Run() {
                                   {signals_.get(), POLLIN, 0},
                                   {reports_in_.get(), POLLIN, 0},
                                   {commands_.empty() ? -1 : commands_out_.get(), POLLOUT, 0}}};
-    const int ready = ::poll(polled.data(), polled.size(), taking_over_ ? kWakeAgainMs : -1);
+    const int patience = taking_over_ ? kWakeAgainMs : running_ ? kDeafLookMs : -1;
+    const int ready = ::poll(polled.data(), polled.size(), patience);
     if (ready < 0 && errno != EINTR) return 70;
+    if (ready == 0 && running_ && !taking_over_) LookForDeafness();
     // It may have been told to go on just before it stopped.
     if (taking_over_) ::kill(live_, SIGCONT);
     if (ready <= 0) continue;
@@ -204,6 +211,8 @@ void BashKeeper::BeginRun(std::string code, const std::string& cwd) {
   std::erase(code, '\0');  // bash passes over them, and would wait for so many bytes more
   running_ = true;
   killing_ = false;
+  deaf_ = false;
+  deaf_looks_ = 0;
   ++count_;
   earlier_ = ChildrenOf(live_);
   const std::vector<pid_t> ours = ChildrenOf(::getpid());
@@ -238,6 +247,17 @@ void BashKeeper::KillRun() {
   ::kill(live_, SIGSTOP);
   KillStrays();
   ::kill(live_, SIGKILL);
+}
+
+// Bash reads byte by byte, so what comes after the code is in the pipe until the code is done, and
+// its end is told at once. After `set -n` bash reads on, does nothing, and nothing can undo that.
+void BashKeeper::LookForDeafness() {
+  int waiting = 0;
+  ::ioctl(commands_in_.get(), FIONREAD, &waiting);
+  deaf_looks_ = waiting == 0 && commands_.empty() ? deaf_looks_ + 1 : 0;
+  if (deaf_looks_ < kMaxDeafLooks || killing_) return;
+  deaf_ = true;
+  KillRun();
 }
 
 void BashKeeper::KillStrays() {
@@ -333,6 +353,8 @@ bool BashKeeper::ReplaceLive(int wait_status) {
     QueueSpare();
   }
   if (was_running) {
+    // As a script that has said `set -n` ends.
+    if (std::exchange(deaf_, false)) wait_status = 0;
     const bool signalled = WIFSIGNALED(wait_status);
     FinishRun(signalled ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status),
               signalled ? WTERMSIG(wait_status) : 0, fresh);

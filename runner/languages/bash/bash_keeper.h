@@ -45,6 +45,7 @@ class BashKeeper {
   void FinishRun(int exit_code, int signal, bool fresh);
   void KillRun();
   void KillStrays();
+  void LookForDeafness();
   void ReadReports();
   void TakeReport(std::string_view line);
   void Promote();
@@ -72,6 +73,8 @@ class BashKeeper {
   int deaths_in_a_row_ = 0;  // of a bash that has never been ready
   bool running_ = false;
   bool killing_ = false;
+  bool deaf_ = false;   // killed because it read commands and did none (`set -n`)
+  int deaf_looks_ = 0;  // one after the other, at which that was so
   std::int64_t count_ = 0;
   std::vector<pid_t> earlier_;  // children of the live bash and ours when the run began
 };
