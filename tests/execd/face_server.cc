@@ -6,6 +6,8 @@
 #include <fstream>
 #include <utility>
 
+#include "tests/api/openapi_contract.h"
+
 namespace forkbox::tests {
 
 using std::chrono::milliseconds;
@@ -22,6 +24,28 @@ std::string Text(const FaceRequest& request) {
     text += "Content-Length: " + std::to_string(request.body.size()) + "\r\n";
   }
   return text + "\r\n" + request.body;
+}
+
+// The document has execd where a sandbox's proxy has it.
+void CheckAgainstDocument(const FaceRequest& request, const http::HttpResponse& response) {
+  const std::string_view path =
+      std::string_view(request.target).substr(0, request.target.find('?'));
+  // Redirected; and what is no path at all.
+  if (!path.starts_with('/') || path.ends_with('/')) return;
+  const http::Fields none;
+  testing::CheckAgainstOpenApi({.method = request.method,
+                                .target = "/v1/sandboxes/1/proxy/44772" + request.target,
+                                .request_headers = none,
+                                .request_body = {},
+                                .status = response.status,
+                                .headers = response.fields,
+                                .body = response.body});
+}
+
+// The first event of a kind that the document does not have fails the test.
+void CheckEvent(const Json& event) {
+  const auto problem = testing::SchemaProblem({{"$ref", "#/components/schemas/ExecdEvent"}}, event);
+  EXPECT_FALSE(problem) << *problem << "\n" << event.dump().substr(0, 600);
 }
 
 }  // namespace
@@ -72,6 +96,7 @@ std::optional<Json> FaceStream::NextOrPing(milliseconds patience) {
       Json event = Json::parse(text_.substr(0, end), nullptr, false);
       EXPECT_TRUE(event.is_object()) << text_.substr(0, end);
       text_.erase(0, end + 2);
+      CheckEvent(event);
       return event;
     }
     if (complete_ || !Fill(until)) return std::nullopt;
@@ -129,6 +154,7 @@ http::HttpResponse FaceServer::Ask(const FaceRequest& request) const {
   with_token.lines = token_line_ + request.lines;
   client.Send(Text(with_token));
   auto response = client.Read(std::chrono::seconds(60), request.method == "HEAD");
+  if (response) CheckAgainstDocument(request, *response);
   return response.value_or(http::HttpResponse{});
 }
 

@@ -6,7 +6,8 @@ app_test(lifecycle_host_test NO_SANITIZE
   LABEL sandbox TIMEOUT 600)
 app_test(lifecycle_http_test
   SOURCES lifecycle_http_test.cc
-  LIBS test_http_client forkbox_process app::base nlohmann_json::nlohmann_json
+  LIBS test_http_client app::openapi_contract forkbox_process app::base
+       nlohmann_json::nlohmann_json
   LABEL sandbox TIMEOUT 600)
 app_test(lifecycle_sdk_test
   SOURCES lifecycle_sdk_test.cc LIBS forkbox_process LABEL sandbox TIMEOUT 300)
