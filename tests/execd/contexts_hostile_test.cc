@@ -321,9 +321,12 @@ TEST_F(ContextsHostileTest, TheEndOfAllDoesNotWaitForABoxThatStandsStill) {
       ASSERT_TRUE(running.back()->told.WaitForOutput("on"));
     }
     running.push_back(Begin(ids[11],
-                            "import os, signal\nprint('on', flush=True)\n"
-                            "while True: os.kill(-1, signal.SIGSTOP)"));
+                            "import os, signal, time\nprint('on', flush=True)\n"
+                            "if os.fork() == 0:\n  os.setsid()\n"  // in nobody's group
+                            "  while True: os.kill(-1, signal.SIGSTOP)\n"
+                            "time.sleep(1000)"));
     ASSERT_TRUE(running.back()->told.WaitForOutput("on"));
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));  // until it has begun
     const SteadyTime began = std::chrono::steady_clock::now();
     end();
     for (const auto& one : running) one->thread.join();
