@@ -110,7 +110,11 @@ TEST_F(FileOperations, MovesAndMakesParents) {
   EXPECT_REFUSED(files_->Move("there", "still-dangling"), kConflict, "already exists");
   EXPECT_REFUSED(files_->Move("there", "there/below"), kConflict, "not a directory");
   EXPECT_REFUSED(files_->Move("moved", "moved/in/itself"), kInternal, "invalid argument");
-  EXPECT_REFUSED(files_->Move("there", "/tmp/there"), kInternal, "cross-device");
+  // Mounts of the one disk are one disk.
+  EXPECT_DONE(files_->Move("there", "/tmp/there"));
+  EXPECT_DONE(files_->Move("/tmp/there", "/workspace/deep/there"));
+  EXPECT_REFUSED(files_->Move("moved", "/workspace/deep/there"), kConflict, "already exists");
+  EXPECT_DONE(files_->Move("/workspace/deep/there", "/box/work/there"));
   EXPECT_REFUSED(files_->Move("there", "/usr/x"), kInternal, "cross-device");
   EXPECT_REFUSED(files_->Move("there", "/usr/x/y"), kInternal, "read-only file system");
   EXPECT_EQ(Run("ls there"), "there\n");

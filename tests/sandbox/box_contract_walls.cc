@@ -52,6 +52,25 @@ TEST_F(BoxWalls, MemoryIsOfAllTogether) {
   EXPECT_GT(box_->Usage().memory_bytes, 19ULL << 20);
 }
 
+TEST_F(BoxWalls, WhereItsUserMayWrite) {
+  box_ = Open({.disk_bytes = 8ULL << 20});
+  for (const char* folder : {"/box/work", "/tmp", "/dev/shm", "/workspace", "/home", "/root",
+                             "/var", "/var/tmp", "/srv", "/mnt", "/data", "/app"}) {
+    EXPECT_SAYS(RunIn(*box_, std::string("cd ") + folder + " && mkdir d && echo x > d/f && pwd"),
+                std::string(folder) + "\n");
+  }
+  for (const char* folder : {"/", "/usr", "/etc", "/opt", "/run", "/dev"}) {
+    EXPECT_NE(RunIn(*box_, std::string("mkdir ") + folder + "/d").exit_code, 0) << folder;
+  }
+  // All of it is the one disk, with its one limit.
+  EXPECT_THAT(
+      RunIn(*box_, "head -c 6000000 /dev/zero > /var/f; head -c 6000000 /dev/zero > /home/f").err,
+      HasSubstr("No space left on device"));
+  // Another box has its own.
+  auto other = Open({});
+  EXPECT_SAYS(RunIn(*other, "ls /workspace /root /data"), "/data:\n\n/root:\n\n/workspace:\n");
+}
+
 TEST_F(BoxWalls, TheDiskEndsAndCanBeCleared) {
   box_ = Open({.disk_bytes = 8ULL << 20});
   const Ended full = RunIn(*box_, "head -c 16000000 /dev/zero > /tmp/f");

@@ -98,11 +98,41 @@ Result<void> RemoveFile(const std::string& path) {
   return FailSystem("remove", path);
 }
 
+namespace {
+
+// The path of the same file on the box's one disk, of which "/tmp" and the other folders that can
+// be written are parts, mounted there a second time. rename(2) does not go from mount to mount.
+std::string OnTheDisk(const std::string& path) {
+  struct Mount {
+    std::string_view target;
+    std::string_view source;
+  };
+  constexpr Mount kMounts[] = {
+      {"/tmp", "/box/tmp"},   {"/dev/shm", "/box/shm"}, {"/workspace", "/box/workspace"},
+      {"/home", "/box/home"}, {"/root", "/box/root"},   {"/var", "/box/var"},
+      {"/srv", "/box/srv"},   {"/mnt", "/box/mnt"},     {"/data", "/box/data"},
+      {"/app", "/box/app"}};
+  for (const auto& [target, source] : kMounts) {
+    if (path.starts_with(target) && path.size() > target.size() && path[target.size()] == '/') {
+      return std::string(source) + path.substr(target.size());
+    }
+  }
+  return path;
+}
+
+bool Rename(const std::string& from, const std::string& to) {
+  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return true;
+  return errno == EXDEV && ::renameat2(AT_FDCWD, OnTheDisk(from).c_str(), AT_FDCWD,
+                                       OnTheDisk(to).c_str(), RENAME_NOREPLACE) == 0;
+}
+
+}  // namespace
+
 Result<void> MoveFile(const std::string& from, const std::string& to) {
   struct stat status {};
   if (::lstat(from.c_str(), &status) != 0) return FailSystem("lstat", from);
   if (auto made = MakeWithParents(ParentOf(to)); !made) return Fail(made.error());
-  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return {};
+  if (Rename(from, to)) return {};
   if (errno == EEXIST) {
     return Fail(ErrorCode::kConflict, "destination path already exists: " + to);
   }

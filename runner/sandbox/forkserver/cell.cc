@@ -65,9 +65,20 @@ const char* Furnish(const CellOptions& options) {
   char terminals[64];
   std::snprintf(terminals, sizeof terminals, "newinstance,ptmxmode=0666,mode=0620,max=%u",
                 kCellTerminals);
-  if (options.terminals &&
+  if (options.standing &&
       ::mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, terminals) != 0) {
     return "mount /dev/pts";
+  }
+  if (options.standing) {
+    char folder[32];
+    for (const char* target : kHomelyFolders) {
+      std::snprintf(folder, sizeof folder, "/box%s", target);
+      if (!MakeDirectory(folder, options, 0755) ||
+          ::mount(folder, target, nullptr, MS_BIND, nullptr) != 0) {
+        return "bind the folders of a box";
+      }
+    }
+    if (!MakeDirectory("/var/tmp", options, 01777)) return "make /var/tmp";
   }
   if (::sethostname("forkbox", 7) != 0 || ::setdomainname("", 0) != 0) return "sethostname";
   if (options.net_namespace >= 0) {

@@ -220,7 +220,7 @@ class Forkserver {
                           .init_uid = config_.uid_base,
                           .disk_bytes = request.disk_bytes,
                           .privileged = config_.privileged,
-                          .terminals = box,
+                          .standing = box,
                           .net_namespace = net_namespace.get()});
     if (!cell) return Fail(cell.error());
     if (!net_namespace) net_namespace = OpenNetNamespace(cell->init_pid);

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "base/unique_fd.h"
+#include "runner/sandbox/forkserver/cell.h"
 
 namespace forkbox::sandbox {
 namespace {
@@ -165,7 +166,10 @@ Result<void> EnterRootFs(const ForkserverConfig& config) {
   }
   const std::string root = kBuildPath;
   ::umask(022);
-  for (const char* directory : {"/etc", "/dev", "/proc", "/box", "/tmp", "/opt", "/run", "/mnt"}) {
+  for (const char* directory : {"/etc", "/dev", "/proc", "/box", "/tmp", "/opt", "/run"}) {
+    if (auto made = MakeDirectories(root + directory); !made) return made;
+  }
+  for (const char* directory : kHomelyFolders) {
     if (auto made = MakeDirectories(root + directory); !made) return made;
   }
   if (auto bound = BindRuntimes(root, config); !bound) return bound;
