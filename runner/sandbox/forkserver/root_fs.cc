@@ -121,6 +121,14 @@ Result<void> MakeEtc(const std::string& root, const ForkserverConfig& config) {
   // The dynamic linker's index, and the links by which Debian chooses between libraries.
   std::error_code error;
   fs::copy_file("/etc/ld.so.cache", etc + "/ld.so.cache", error);
+  // Without its own file in /etc Debian's matplotlib cannot even be imported.
+  for (const char* path : {"/etc/matplotlibrc", "/etc/fonts"}) {
+    if (!fs::exists(path, error)) continue;
+    fs::copy(path, root + path, fs::copy_options::recursive | fs::copy_options::copy_symlinks,
+             error);
+    if (error)
+      return Fail(ErrorCode::kInternal, std::string("copy ") + path + ": " + error.message());
+  }
   if (fs::is_directory("/etc/alternatives")) {
     fs::copy("/etc/alternatives", etc + "/alternatives",
              fs::copy_options::recursive | fs::copy_options::copy_symlinks, error);
