@@ -157,6 +157,7 @@ std::vector<http::Server::RouteName> ApiServer::routes() const {
 
 std::size_t ApiServer::Drain(std::chrono::milliseconds timeout) {
   if (events_) events_->EndStreams();
+  if (lifecycle_) lifecycle_->EndStreams();
   return server_ ? server_->Drain(timeout) : 0;
 }
 

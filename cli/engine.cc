@@ -53,6 +53,7 @@ Result<std::unique_ptr<sandbox::CompilingDriver>> StartEngine(const EngineOption
   driver.max_sandboxes = options.max_sandboxes;
   driver.max_boxes = options.max_boxes;
   driver.only_language = options.only_language;
+  driver.only_sessions = options.only_sessions;
   driver.log = options.log;
   auto process = sandbox::ProcessDriver::Start(std::move(driver));
   if (!process) return Fail(process.error());
@@ -60,7 +61,8 @@ Result<std::unique_ptr<sandbox::CompilingDriver>> StartEngine(const EngineOption
       std::move(*process), sandbox::CompilingDriverOptions{
                                .cache_bytes = options.artefact_cache_bytes, .log = options.log});
   sandbox::TranspilerOptions transpiler{.log = options.log};
-  if (!options.only_language.empty()) transpiler.processes = 1;  // for the one program that is run
+  // For the one program that is run, or for the cells of one box.
+  if (!options.only_language.empty() || options.only_sessions) transpiler.processes = 1;
   compiling->SetCompiler("typescript", std::make_unique<sandbox::Transpiler>(
                                            compiling->process(), std::move(transpiler)));
   return compiling;

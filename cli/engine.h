@@ -19,6 +19,7 @@ struct EngineOptions {
   std::size_t max_boxes = 0;                          // see ProcessDriverOptions
   std::uint64_t artefact_cache_bytes = 256ULL << 20;  // of programs compiled before
   std::string only_language = {};                     // an id or alias; see ProcessDriverOptions
+  bool only_sessions = false;                         // likewise
   Log log = Log::Null();
 };
 

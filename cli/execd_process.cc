@@ -9,8 +9,8 @@
 #include "api/opensandbox/execd_face.h"
 #include "cli/engine.h"
 #include "cli/privileges.h"
+#include "cli/session_contexts.h"
 #include "runner/execd/daemon.h"
-#include "runner/sandbox/transpiler.h"
 
 namespace forkbox::cli {
 namespace {
@@ -21,25 +21,12 @@ using std::chrono::steady_clock;
 // Two descriptors a connection; of each thing that runs in the box about six.
 constexpr std::size_t kHouseFiles = 4096;
 
-std::vector<std::string> SessionLanguages(const sandbox::CompilingDriver& driver,
-                                          sandbox::ProcessDriver& process) {
-  std::vector<std::string> languages;
-  for (const sandbox::LanguageStatus& language : driver.Languages()) {
-    const languages::Manifest* const manifest = process.ManifestOf(language.id);
-    if (language.ready && manifest != nullptr && manifest->session) {
-      languages.push_back(language.id);
-    }
-  }
-  return languages;
-}
-
 }  // namespace
 
 // In the order in which they come up.
 struct ExecdProcess::Parts {
   SystemClock clock;
   std::unique_ptr<sandbox::CompilingDriver> driver;
-  std::unique_ptr<sandbox::Transpiler> transpiler;
   std::vector<std::string> languages;
   std::shared_ptr<execd::Daemon> daemon;
   std::unique_ptr<api::ExecdFace> face;
@@ -82,28 +69,22 @@ Result<void> ExecdProcess::Start() {
 
   auto box = p.driver->process().OpenBox(config_.limits);
   if (!box) return Fail(box.error());
-  p.languages = SessionLanguages(*p.driver, p.driver->process());
   execd::Daemon::Options options;
   options.env = config_.env;
+  options.contexts = SessionContexts(*p.driver);
   options.contexts.env = config_.env;
-  options.contexts.languages = p.languages;
+  p.languages = options.contexts.languages;
   options.cpu_cores = config_.limits.cpu_millis > 0
                           ? config_.limits.cpu_millis / 1000.0
                           : std::max(1U, std::thread::hardware_concurrency());
-  if (std::ranges::count(p.languages, "typescript") > 0) {
-    p.transpiler = std::make_unique<sandbox::Transpiler>(
-        p.driver->process(), sandbox::TranspilerOptions{.processes = 1, .log = log_});
-    options.contexts.transpile = [transpiler = p.transpiler.get()](const std::string& code) {
-      return transpiler->TranspileCell(code);
-    };
-  }
   p.daemon = std::make_shared<execd::Daemon>(std::move(options), std::move(*box), p.clock, log_);
   return StartServer();
 }
 
 Result<void> ExecdProcess::StartServer() {
   Parts& p = *parts_;
-  const api::ExecdFace::Options face_options;
+  api::ExecdFace::Options face_options;
+  face_options.max_running = 256;  // it is the only one here; some threads are left for refusals
   p.face = std::make_unique<api::ExecdFace>(face_options, p.clock, log_);
   http::Server::Options options;
   options.address = config_.address.host;
@@ -134,6 +115,7 @@ Result<void> ExecdProcess::StartServer() {
 
 void ExecdProcess::Drain(milliseconds grace, const std::function<bool()>& hurry) {
   Parts& p = *parts_;
+  p.face->EndStreams();
   // In slices, so that a second signal is heard.
   constexpr milliseconds kSlice{100};
   const Deadline deadline = steady_clock::now() + grace;
@@ -144,7 +126,7 @@ void ExecdProcess::Drain(milliseconds grace, const std::function<bool()>& hurry)
   p.server->Drain(kSlice);
   p.server->Stop();
   p.face.reset();
-  p.daemon.reset();
+  p.daemon.reset();  // here, since all that could share it has ended
 }
 
 }  // namespace forkbox::cli

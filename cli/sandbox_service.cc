@@ -1,30 +1,14 @@
 #include "cli/sandbox_service.h"
 
-#include <algorithm>
 #include <utility>
-#include <vector>
 
+#include "cli/session_contexts.h"
 #include "runner/sandboxes/sandbox_token.h"
 
 namespace forkbox::cli {
-namespace {
-
-// Those whose interpreters can be talked to.
-std::vector<std::string> SessionLanguages(sandbox::CompilingDriver& driver) {
-  std::vector<std::string> languages;
-  for (const sandbox::LanguageStatus& language : driver.Languages()) {
-    const languages::Manifest* const manifest = driver.process().ManifestOf(language.id);
-    if (language.ready && manifest != nullptr && manifest->session) {
-      languages.push_back(language.id);
-    }
-  }
-  return languages;
-}
-
-}  // namespace
-
-SandboxService::SandboxService(const ServerConfig& config, sandbox::CompilingDriver& driver,
-                               store::Store& store, const Clock& clock, Log log)
+SandboxService::SandboxService(const ServerConfig& config, std::size_t max_sandboxes,
+                               sandbox::CompilingDriver& driver, store::Store& store,
+                               const Clock& clock, Log log)
     : config_(config),
       driver_(driver),
       clock_(clock),
@@ -32,17 +16,10 @@ SandboxService::SandboxService(const ServerConfig& config, sandbox::CompilingDri
       control_token_(sandboxes::NewToken()) {
   sandboxes::SandboxHost::Options options;
   options.runner_id = config_.runner_name;
-  options.max_sandboxes = config_.sandbox_max;
+  options.max_sandboxes = max_sandboxes;
   options.max_memory_bytes = std::uint64_t{config_.sandbox_total_memory_mb} << 20;
-  options.contexts.languages = SessionLanguages(driver_);
+  options.contexts = SessionContexts(driver_);
   if (!config_.embedded) options.runner_lost_after = std::chrono::seconds(15);
-  if (std::ranges::count(options.contexts.languages, "typescript") > 0) {
-    transpiler_ = std::make_unique<sandbox::Transpiler>(
-        driver_.process(), sandbox::TranspilerOptions{.processes = 2, .log = log_});
-    options.contexts.transpile = [transpiler = transpiler_.get()](const std::string& code) {
-      return transpiler->TranspileCell(code);
-    };
-  }
   host_ = std::make_unique<sandboxes::SandboxHost>(
       std::move(options),
       [this](const sandbox::BoxLimits& limits) { return driver_.process().OpenBox(limits); },

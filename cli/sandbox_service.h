@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <memory>
 #include <string>
 
@@ -13,7 +14,6 @@
 #include "cli/server_config.h"
 #include "runner/runner_details.h"
 #include "runner/sandbox/compiling_driver.h"
-#include "runner/sandbox/transpiler.h"
 #include "runner/sandboxes/sandbox_host.h"
 #include "store/store.h"
 
@@ -22,9 +22,11 @@ namespace forkbox::cli {
 // One thread, but for Details().
 class SandboxService {
  public:
-  // All must outlive it. The driver is open.
-  SandboxService(const ServerConfig& config, sandbox::CompilingDriver& driver, store::Store& store,
-                 const Clock& clock, Log log);
+  // All must outlive it. The driver is open. At most `max_sandboxes` at once: what the
+  // configuration says, or as many as there are descriptors for.
+  SandboxService(const ServerConfig& config, std::size_t max_sandboxes,
+                 sandbox::CompilingDriver& driver, store::Store& store, const Clock& clock,
+                 Log log);
   ~SandboxService();  // Close()
   SandboxService(const SandboxService&) = delete;
   SandboxService& operator=(const SandboxService&) = delete;
@@ -46,7 +48,6 @@ class SandboxService {
   const Log log_;
   const std::string control_token_;
   std::string address_;  // set by Start()
-  std::unique_ptr<sandbox::Transpiler> transpiler_;
   std::unique_ptr<sandboxes::SandboxHost> host_;
   std::unique_ptr<api::SandboxServer> server_;
 };

@@ -23,6 +23,7 @@
 #include "cli/key_file_path.h"
 #include "cli/privileges.h"
 #include "cli/relative_sqlite_paths.h"
+#include "cli/sandbox_files.h"
 #include "cli/sandbox_service.h"
 #include "queue/open_broker.h"
 #include "runner/presence.h"
@@ -47,8 +48,6 @@ std::string HostName() {
 
 // Two descriptors a connection, about eight a sandbox, one a webhook, and some for the house.
 constexpr std::size_t kHouseFiles = 200;
-// Of a long-lived one that is used: agents, commands, contexts and those who watch them.
-constexpr std::size_t kFilesOfSandbox = 64;
 
 }  // namespace
 
@@ -71,8 +70,9 @@ struct ServerProcess::Parts {
   std::shared_ptr<const api::DocsBundle> docs;
   std::unique_ptr<api::SandboxFleet> fleet;
   std::unique_ptr<api::ApiServer> api;
-  std::size_t forks = 0;  // at most, at once
-  std::size_t files = 0;  // descriptors we may have open
+  std::size_t forks = 0;          // at most, at once
+  std::size_t max_sandboxes = 0;  // long-lived ones
+  std::size_t files = 0;          // descriptors we may have open
 };
 
 ServerProcess::ServerProcess(const ServerConfig& config, const Roles& roles, Log log)
@@ -136,11 +136,27 @@ Result<void> ServerProcess::Start(const std::function<bool()>& stop) {
     if (config_.sandboxes) wanted += kFilesOfSandbox * config_.sandbox_max;
   }
   p.files = RaiseFileLimit(wanted);
+  if (config_.sandboxes) {
+    p.max_sandboxes = config_.sandbox_max;
+    if (p.files < wanted) {
+      // Clients get at most a quarter then.
+      const std::size_t clients =
+          roles_.api ? std::min(2 * config_.max_connections, p.files / 4) : 0;
+      p.max_sandboxes =
+          SandboxesWithin(p.files, kHouseFiles + 10 * p.forks + clients, config_.sandbox_max);
+    }
+    if (p.max_sandboxes < config_.sandbox_max) {
+      log_.Warn("sandboxes.few_files", {{"files", p.files},
+                                        {"wanted_files", wanted},
+                                        {"max_sandboxes", p.max_sandboxes},
+                                        {"configured", config_.sandbox_max}});
+    }
+  }
 
   if (roles_.runner) {
     auto driver = StartEngine({.pool_size = config_.pool_size,
                                .max_sandboxes = std::max<std::size_t>(256, 2 * p.forks),
-                               .max_boxes = config_.sandboxes ? config_.sandbox_max : 0,
+                               .max_boxes = p.max_sandboxes,
                                .log = log_});
     if (!driver) return Fail(driver.error());
     p.driver = std::move(*driver);
@@ -237,7 +253,8 @@ Result<void> ServerProcess::StartRunner() {
       });
 
   if (config_.sandboxes) {
-    p.sandboxes = std::make_unique<SandboxService>(config_, *p.driver, *p.store, p.clock, log_);
+    p.sandboxes = std::make_unique<SandboxService>(config_, p.max_sandboxes, *p.driver, *p.store,
+                                                   p.clock, log_);
     if (auto started = p.sandboxes->Start(); !started) return started;
   }
 
@@ -279,7 +296,7 @@ Result<void> ServerProcess::StartApi() {
   options.http.threads = static_cast<int>(config_.threads);
   options.http.limits.max_body_bytes = config_.max_body_bytes;
   std::size_t taken = 10 * p.forks + kHouseFiles;
-  if (p.sandboxes) taken += kFilesOfSandbox * config_.sandbox_max;
+  if (p.sandboxes) taken += kFilesOfSandbox * p.max_sandboxes;
   const std::size_t room = p.files > taken ? (p.files - taken) / 2 : 64;
   options.http.limits.max_connections = std::min(config_.max_connections, room);
   options.insecure_no_auth = config_.insecure_no_auth;

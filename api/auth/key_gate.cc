@@ -17,12 +17,22 @@ struct Waiting {
   std::vector<std::string> keys;
 };
 
+// The server answers 500 when a reply goes away unanswered; of a connection that was taken the
+// client would only see the end.
+void AnswerBroken(http::Call& call) {
+  if (call.taken == nullptr) return;
+  try {
+    call.Answer(500, "text/plain", "internal error\n");
+  } catch (...) {  // out of memory: the client learns from the end of the connection
+  }
+}
+
 void Continue(KeyRing& ring, const std::shared_ptr<Waiting>& waiting) {
   if (waiting->keys.empty()) {
     try {
       waiting->handler(waiting->call);
     } catch (...) {
-      // The server answers 500 when the reply goes away unanswered.
+      AnswerBroken(waiting->call);
     }
     return;
   }

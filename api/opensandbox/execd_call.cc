@@ -11,7 +11,7 @@ void ExecdCall::Json(int status, const nlohmann::ordered_json& document) {
 
 void ExecdCall::Refuse(const ExecdError& error) {
   http::Fields headers;
-  if (error.status == 503) headers.emplace_back("Retry-After", "1");
+  if (error.status == 429 || error.status == 503) headers.emplace_back("Retry-After", "1");
   Answer(error.status, "application/json; charset=utf-8", error.Body(), headers);
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,7 +22,8 @@ namespace forkbox::api {
 struct ExecdCall final : http::Call {
   std::shared_ptr<execd::Daemon> daemon;
   const Clock* clock = nullptr;
-  std::string sub_path;  // what stands below the mount: "/proxy/8080/x"
+  std::stop_token ending;  // its server waits for what runs: what has no end of its own ends now
+  std::string sub_path;    // what stands below the mount: "/proxy/8080/x"
 
   // Whole answers, as http::Call::Answer(): each at most once.
   void Done() { Answer(200, "", ""); }  // an empty success: `Content-Length: 0`

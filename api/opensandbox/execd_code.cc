@@ -133,9 +133,7 @@ void ServeCreate(ExecdCall& call) {
 void ServeList(ExecdCall& call) {
   std::string language;
   if (call.Query("language", &language) && !language.empty() && HasNoContexts(language)) {
-    return call.Refuse({.status = 500,  // as upstream has it
-                        .code = "RUNTIME_ERROR",
-                        .message = "language " + language + " has no contexts"});
+    return call.Refuse(InvalidBody("language " + language + " has no contexts"));
   }
   Json list = Json::array();
   for (const ContextInfo& context : call.daemon->contexts().List(language)) {
@@ -174,9 +172,7 @@ void ServeFork(ExecdCall& call) {
   const auto context = call.daemon->contexts().Fork(id);
   if (context) return call.Json(200, ToJson(*context));
   ExecdError refusal = FailedContext(context.error(), id, kPrefix);
-  if (context.error().code == ErrorCode::kConflict) {
-    refusal.status = 409;
-  } else if (context.error().code == ErrorCode::kInvalidArgument) {
+  if (context.error().code == ErrorCode::kInvalidArgument) {
     refusal.status = 501;
     refusal.code = "NOT_SUPPORTED";
   }

@@ -109,8 +109,8 @@ void ServeInterrupt(ExecdCall& call) {
     done = daemon.commands().Interrupt(id);
     if (!done && done.error().code == ErrorCode::kConflict) {
       return call.Refuse(
-          {.status = 500,  // as upstream has it
-           .code = "RUNTIME_ERROR",
+          {.status = 409,
+           .code = "CONFLICT",
            .message = std::string(kPrefix) + "command session " + id + " is not running"});
     }
   } else {

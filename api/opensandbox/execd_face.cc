@@ -7,8 +7,13 @@
 #include <charconv>
 #include <exception>
 #include <initializer_list>
+#include <map>
+#include <mutex>
 #include <optional>
+#include <stop_token>
 #include <string>
+#include <system_error>
+#include <thread>
 #include <utility>
 
 #include "api/http/router.h"
@@ -27,6 +32,8 @@ constexpr std::string_view kJsonType = "application/json; charset=utf-8";
 constexpr std::string_view kOwnPort = "44772";
 // Longer bodies are streamed: they would only lie in memory until they are whole.
 constexpr std::uint64_t kLongUploadBytes = 1U << 20;
+// Whose box is full of what runs must be able to end some of it.
+constexpr std::size_t kMoreThatEnd = 8;
 
 // What stands below "/proxy/44772" any number of times: it is execd itself that is meant.
 std::string_view SkipOwnProxy(std::string_view path) {
@@ -59,8 +66,22 @@ class ExecdFace::Impl {
   Impl(Options options, const Clock& clock, Log log);
 
   void Serve(http::Call& call, std::string_view path, std::shared_ptr<execd::Daemon> daemon);
+  void EndStreams();
 
  private:
+  // Of a request that runs, among those of its box.
+  class Place {
+   public:
+    Place(Impl& face, const execd::Daemon& daemon) : face_(face), daemon_(&daemon) {}
+    Place(const Place&) = delete;
+    Place& operator=(const Place&) = delete;
+    ~Place();
+
+   private:
+    Impl& face_;
+    const execd::Daemon* const daemon_;  // who has the place has it alive, too
+  };
+  std::shared_ptr<Place> TakePlace(const ExecdCall& call);  // null: there is none
   void Add(std::span<const ExecdRoute> routes);
   // In a thread of its own, where `serve` may block.
   void Run(std::shared_ptr<ExecdCall> call, std::function<void(ExecdCall&)> serve);
@@ -71,6 +92,10 @@ class ExecdFace::Impl {
   const Clock& clock_;
   const Log log_;
   http::Router router_;
+  std::mutex mutex_;
+  std::map<const execd::Daemon*, std::size_t> running_;  // by mutex_; requests of each box
+  std::stop_source ending_;
+  std::jthread ender_;    // by mutex_
   ExecdThreads threads_;  // last: what runs uses all of the above
 };
 
@@ -118,8 +143,43 @@ bool ExecdFace::Impl::RedirectSlash(const http::Router& router, ExecdCall& call,
   return true;
 }
 
+ExecdFace::Impl::Place::~Place() {
+  const std::lock_guard lock(face_.mutex_);
+  const auto own = face_.running_.find(daemon_);
+  if (--own->second == 0) face_.running_.erase(own);
+}
+
+std::shared_ptr<ExecdFace::Impl::Place> ExecdFace::Impl::TakePlace(const ExecdCall& call) {
+  const bool ends = call.method == http::Method::kDelete;
+  const std::size_t most = options_.max_running + (ends ? kMoreThatEnd : 0);
+  auto place = std::make_unique<Place>(*this, *call.daemon);
+  const std::lock_guard lock(mutex_);
+  std::size_t& running = running_[call.daemon.get()];
+  if (running >= most) return nullptr;
+  ++running;
+  return place;
+}
+
+void ExecdFace::Impl::EndStreams() {
+  const std::lock_guard lock(mutex_);
+  if (ending_.stop_requested() || ender_.joinable()) return;
+  // A terminal is told, and may be slow to hear it.
+  try {
+    ender_ = std::jthread([ending = ending_]() mutable { ending.request_stop(); });
+  } catch (const std::system_error&) {  // no more threads: whoever drains waits for them
+  }
+}
+
 void ExecdFace::Impl::Run(std::shared_ptr<ExecdCall> call, std::function<void(ExecdCall&)> serve) {
-  const bool runs = threads_.Run([this, call, serve = std::move(serve)] {
+  std::shared_ptr<Place> place = TakePlace(*call);
+  if (place == nullptr) {
+    return call->Refuse({.status = 429,
+                         .code = "TOO_MANY_REQUESTS",
+                         .message = "too many requests run in this sandbox at once: at most " +
+                                    std::to_string(options_.max_running) +
+                                    "; interrupt what still runs, or wait for it"});
+  }
+  const bool runs = threads_.Run([this, call, place = std::move(place), serve = std::move(serve)] {
     try {
       serve(*call);
     } catch (const std::exception& error) {
@@ -141,6 +201,7 @@ void ExecdFace::Impl::Serve(http::Call& http_call, std::string_view whole_path,
   static_cast<http::Call&>(*call) = std::move(http_call);
   call->daemon = std::move(daemon);
   call->clock = &clock_;
+  call->ending = ending_.get_token();
   const std::string_view path = call->sub_path;
 
   if (IsUnder(path, kProxyPrefix)) {
@@ -189,6 +250,8 @@ void ExecdFace::Serve(http::Call& call, std::string_view path,
                       std::shared_ptr<execd::Daemon> daemon) {
   impl_->Serve(call, path, std::move(daemon));
 }
+
+void ExecdFace::EndStreams() { impl_->EndStreams(); }
 
 bool ExecdFace::TakesOver(http::Method method, std::string_view path, const http::Fields& fields) {
   path = SkipOwnProxy(path);

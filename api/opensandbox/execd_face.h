@@ -2,7 +2,8 @@
 // many below a path each.
 //
 // Handlers return at once: what may block goes to threads of its own, one for each request that
-// runs, at most Options::max_threads; beyond, 503.
+// runs, at most Options::max_threads, beyond: 503; and at most Options::max_running of one box,
+// beyond: 429.
 #pragma once
 
 #include <cstddef>
@@ -23,6 +24,9 @@ class ExecdFace {
  public:
   struct Options {
     std::size_t max_threads = 512;
+    // Requests of one box that run at once, so that none takes the threads of all. A few more that
+    // end something (DELETE) are let in.
+    std::size_t max_running = 48;
     std::size_t max_body_bytes = 8U << 20;  // of everything but uploads
   };
   ExecdFace(Options options, const Clock& clock, Log log);
@@ -34,6 +38,10 @@ class ExecdFace {
   // Answers a request for one box. `path` is what stands below its mount: "/command". The caller
   // has checked the token. Thread-safe.
   void Serve(http::Call& call, std::string_view path, std::shared_ptr<execd::Daemon> daemon);
+
+  // Ends the streams that have no end of their own, terminals and watched metrics, now and from now
+  // on: for a server that waits until its requests are over. Does not block. Thread-safe.
+  void EndStreams();
 
   // What Serve() wants to have as a taken connection: uploads that are long or of unknown length,
   // WebSockets, what is handed on to a port. Thread-safe.

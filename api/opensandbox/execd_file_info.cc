@@ -67,15 +67,11 @@ nlohmann::ordered_json ToJson(const std::vector<execd::FileInfo>& infos) {
 bool ReadPath(ExecdCall& call, std::string_view text, std::string* path) {
   auto expanded = ExecdPath(text, ExecdPathEnvironment(call.daemon->env()));
   if (!expanded) {
-    call.Refuse({.status = 500, .code = "RUNTIME_ERROR", .message = expanded.error().message});
+    call.Refuse(InvalidBody(expanded.error().message));
     return false;
   }
   *path = *std::move(expanded);
   return true;
-}
-
-ExecdError FailedFile(const Error& error, std::string_view prefix) {
-  return FailedCall(error, "FILE_NOT_FOUND", prefix);
 }
 
 }  // namespace forkbox::api

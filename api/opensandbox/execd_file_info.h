@@ -19,10 +19,7 @@ std::uint32_t OctalDigits(std::uint32_t mode);
 // "2026-06-15T09:46:00.123456789Z"
 std::string Rfc3339Nanos(std::int64_t unix_ns);
 
-// Expands it; where that fails the call is refused, and false.
+// Expands it; where that fails the call is refused with a 400, and false.
 bool ReadPath(ExecdCall& call, std::string_view text, std::string* path);
-
-// 404 FILE_NOT_FOUND, 400, 503; everything else is a 500.
-ExecdError FailedFile(const Error& error, std::string_view prefix);
 
 }  // namespace forkbox::api

@@ -82,13 +82,8 @@ void ServePermissions(ExecdCall& call) {
   for (const Change& change : changes) {
     const auto set = call.daemon->files().SetPermission(change.path, change.permission);
     if (!set) {
-      ExecdError refusal =
-          FailedFile(set.error(), "error changing permissions for " + change.asked + ". ");
-      if (refusal.status == 404) {  // upstream makes no difference here
-        refusal.status = 500;
-        refusal.code = "RUNTIME_ERROR";
-      }
-      return call.Refuse(refusal);
+      return call.Refuse(
+          FailedFile(set.error(), "error changing permissions for " + change.asked + ". "));
     }
   }
   call.Done();
@@ -128,8 +123,8 @@ void ServeMove(ExecdCall& call) {
         return call.Refuse(NotFound(moved.error().message));
       case ErrorCode::kConflict:
         return call.Refuse(
-            {.status = 500,
-             .code = "RUNTIME_ERROR",
+            {.status = 409,
+             .code = "CONFLICT",
              .message = "error accessing file: destination path already exists: " + rename.to});
       default:
         return call.Refuse(FailedFile(moved.error(), "error moving file " + rename.from + ". "));

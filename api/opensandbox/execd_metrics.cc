@@ -28,8 +28,11 @@ void ServeWatch(ExecdCall& call) {
   constexpr std::chrono::milliseconds kInterval{1'500};
   constexpr std::chrono::milliseconds kLook{100};  // for a client that has gone
   if (!call.reply.Start(200, "text/event-stream", ExecdStreamFields())) return;
-  while (call.daemon->box().Alive() && WriteAtItsPace(call.reply, Sample(call).dump() + "\n")) {
-    for (auto waited = kLook; waited < kInterval && call.reply.Alive(); waited += kLook) {
+  while (!call.ending.stop_requested() && call.daemon->box().Alive() &&
+         WriteAtItsPace(call.reply, Sample(call).dump() + "\n")) {
+    for (auto waited = kLook;
+         waited < kInterval && !call.ending.stop_requested() && call.reply.Alive();
+         waited += kLook) {
       std::this_thread::sleep_for(kLook);
     }
   }

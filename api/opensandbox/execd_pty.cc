@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstdint>
 #include <limits>
+#include <stop_token>
 #include <string>
 #include <utility>
 
@@ -41,11 +42,7 @@ void ServeCreate(ExecdCall& call) {
   }
   if (!cwd.empty()) {
     auto path = ExecdPath(cwd, ExecdPathEnvironment(call.daemon->env()));
-    if (!path) {
-      return call.Refuse({.status = 500,
-                          .code = "RUNTIME_ERROR",
-                          .message = std::string(kPrefix) + path.error().message});
-    }
+    if (!path) return call.Refuse(InvalidBody(std::string(kPrefix) + path.error().message));
     cwd = *std::move(path);
   }
   const auto id = call.daemon->ptys().Create(cwd, command);
@@ -157,6 +154,8 @@ void ServeSocket(ExecdCall& call) {
     return call.Refuse(InvalidBody(socket.error().message));
   }
   client.Show(**socket);
+  // Until the end of this function: it is called off before the socket goes.
+  const std::stop_callback leave(call.ending, [&client] { client.Leave(); });
   for (;;) {
     http::WebSocket::Message message = (*socket)->Receive();
     if (message.kind == http::WebSocket::Message::Kind::kClosed) break;

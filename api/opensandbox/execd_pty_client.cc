@@ -51,6 +51,10 @@ bool ExecdPtyClient::Say(Frame frame) {
 
 void ExecdPtyClient::Pong() { Say({.kind = Frame::Kind::kText, .data = Dump({{"type", "pong"}})}); }
 
+void ExecdPtyClient::Leave() {
+  Say({.kind = Frame::Kind::kClose, .data = "going away", .code = 1001});
+}
+
 bool ExecdPtyClient::OnReplay(std::uint64_t offset, std::string_view bytes) {
   std::string frame(1, '\x03');
   for (int shift = 56; shift >= 0; shift -= 8) {

@@ -22,6 +22,7 @@ class ExecdPtyClient final : public execd::Ptys::Client {
   // `socket` must outlive the client's connection to its session.
   void Show(http::WebSocket& socket);
   void Pong();
+  void Leave();  // the client is told that the server goes away
 
   bool OnReplay(std::uint64_t offset, std::string_view bytes) override;
   bool OnConnected(bool is_terminal) override;

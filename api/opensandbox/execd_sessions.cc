@@ -32,11 +32,7 @@ void ServeCreate(ExecdCall& call) {
   constexpr std::string_view kPrefix = "error creating session. ";
   if (!cwd.empty()) {
     auto path = ExecdPath(cwd, ExecdPathEnvironment(call.daemon->env()));
-    if (!path) {
-      return call.Refuse({.status = 500,
-                          .code = "RUNTIME_ERROR",
-                          .message = std::string(kPrefix) + path.error().message});
-    }
+    if (!path) return call.Refuse(InvalidBody(std::string(kPrefix) + path.error().message));
     cwd = *std::move(path);
   }
   const auto id = call.daemon->shells().Create(cwd);

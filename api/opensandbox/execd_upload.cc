@@ -85,10 +85,7 @@ ExecdError Upload::BrokenBody(const Error& error) {
 }
 
 ExecdError Upload::BrokenFile(const Error& error) {
-  const bool away = error.code == ErrorCode::kUnavailable;
-  return {.status = away ? 503 : 500,
-          .code = "RUNTIME_ERROR",
-          .message = "error uploading file. " + error.message};
+  return FailedFile(error, "error uploading file. ");
 }
 
 Upload::Problem Upload::ReadTarget(const std::string& text, Target* target) {
@@ -108,7 +105,7 @@ Upload::Problem Upload::ReadTarget(const std::string& text, Target* target) {
   if (!permission) return wrong("invalid metadata format. " + permission.error().message);
   if (path.empty()) return wrong("metadata path is empty");
   auto expanded = ExecdPath(path, ExecdPathEnvironment(call_.daemon->env()));
-  if (!expanded) return BrokenFile(expanded.error());
+  if (!expanded) return wrong("error uploading file. " + expanded.error().message);
   *target = {.path = *std::move(expanded), .permission = *std::move(permission)};
   return std::nullopt;
 }

@@ -71,6 +71,7 @@ class LifecycleFace {
   // Paths whose key, if there is one, is not for us.
   static bool IsOpen(std::string_view path);
 
+  void EndStreams() { parts_.fleet.EndStreams(); }
   // Answers what waits; to be called before the store goes away.
   void Close() { calls_.Close(); }
 

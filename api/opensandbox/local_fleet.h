@@ -49,6 +49,9 @@ class LocalFleet final : public SandboxFleet {
   std::size_t BodyLimit(std::string_view path, const http::Fields& fields) override {
     return proxy_.BodyLimit(path, fields);
   }
+  void EndStreams() override {
+    if (face_) face_->EndStreams();
+  }
   void Close() override { face_.reset(); }
 
  private:

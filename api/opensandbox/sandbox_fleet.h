@@ -44,6 +44,10 @@ class SandboxFleet {
   // The most of a body that is not taken over, for that path below "/sandboxes/"; 0: as any other.
   virtual std::size_t BodyLimit(std::string_view path, const http::Fields& fields) = 0;
 
+  // Ends streams that have no end of their own, as far as it knows of any: its servers wait for
+  // what runs. Does not block.
+  virtual void EndStreams() {}
+
   // Ends what it does for others; to be called when the servers that call it have stopped.
   virtual void Close() = 0;
 };

@@ -40,7 +40,11 @@ class SandboxServer {
 
   Result<void> Start();  // as http::Server
   [[nodiscard]] std::uint16_t port() const { return server_->port(); }
-  std::size_t Drain(std::chrono::milliseconds timeout) { return server_->Drain(timeout); }
+  // As http::Server; streams that have no end of their own are ended.
+  std::size_t Drain(std::chrono::milliseconds timeout) {
+    if (face_) face_->EndStreams();
+    return server_->Drain(timeout);
+  }
   void Stop();
 
  private:

@@ -62,6 +62,12 @@ class CompilingDriver final : public Driver {
     return process_->MissingProtections();
   }
 
+  // The one that was set for it, else nullptr. Valid as long as the driver.
+  [[nodiscard]] Compiler* CompilerOf(const std::string& language) const {
+    const auto found = compiled_.find(language);
+    return found == compiled_.end() ? nullptr : found->second.compiler.get();
+  }
+
   // As of the process driver.
   [[nodiscard]] bool Alive() const { return process_->Alive(); }
   [[nodiscard]] pid_t forkserver_pid() const { return process_->forkserver_pid(); }

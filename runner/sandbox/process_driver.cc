@@ -40,6 +40,17 @@ bool KeepOnly(const std::string& language, std::vector<languages::Manifest>* man
   return true;
 }
 
+// The languages that have sessions, and those that these run as.
+std::set<std::string> WithSessions(const std::vector<languages::Manifest>& manifests) {
+  std::set<std::string> ids;
+  for (const languages::Manifest& manifest : manifests) {
+    if (!manifest.session) continue;
+    ids.insert(manifest.id);
+    if (!manifest.runs_as.empty()) ids.insert(manifest.runs_as);
+  }
+  return ids;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<ProcessDriver>> ProcessDriver::Start(ProcessDriverOptions options) {
@@ -50,6 +61,8 @@ Result<std::unique_ptr<ProcessDriver>> ProcessDriver::Start(ProcessDriverOptions
   if (!chosen.only_language.empty() && !KeepOnly(chosen.only_language, &*manifests)) {
     return Fail(ErrorCode::kInvalidArgument, "unknown language " + chosen.only_language);
   }
+
+  const std::set<std::string> with_sessions = WithSessions(*manifests);
 
   ForkserverConfig config;
   // One more for the inits. Each sandbox in use has a uid, and a few wait for their burial.
@@ -89,12 +102,15 @@ Result<std::unique_ptr<ProcessDriver>> ProcessDriver::Start(ProcessDriverOptions
       language.installed = false;
       language.status.reason = "not installed: " + binds.back().source + " is missing";
     }
+    const bool wanted = !chosen.only_sessions || with_sessions.contains(manifest.id);
+    if (!wanted && !language.installed) continue;
     if (!language.installed) {
       language.manifest = std::move(manifest);
       driver->languages_.push_back(std::move(language));
       continue;
     }
     config.binds.insert(config.binds.end(), binds.begin(), binds.end());
+    if (!wanted) continue;
     language.plan.env = CommonEnvironment();
     for (const auto& [name, value] : manifest.env) language.plan.env[name] = value;
     if (manifest.kind == languages::TemplateKind::kWarmed) {

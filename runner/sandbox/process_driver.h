@@ -37,6 +37,9 @@ struct ProcessDriverOptions {
   // An id or alias: no other language is started and examined, but for one that it runs as. For a
   // process that runs one program and ends. "" for all.
   std::string only_language = {};
+  // No language is started and examined but those that have interactive sessions, and what these
+  // run as. For a process whose boxes are all it has: the tools of the others are in them as well.
+  bool only_sessions = false;
   Log log = Log::Null();
 };
 

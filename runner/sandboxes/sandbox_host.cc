@@ -6,8 +6,10 @@
 #include <deque>
 #include <map>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
+#include "runner/sandboxes/daemon_ender.h"
 #include "runner/sandboxes/entrypoint.h"
 #include "runner/sandboxes/sandbox_places.h"
 #include "runner/sandboxes/sandbox_token.h"
@@ -56,7 +58,12 @@ class SandboxHost::Impl {
         store_.FailOfRunner(options_.runner_id, "runner_restarted", clock_.UnixMillis());
     if (!failed) return Fail(failed.error());
     if (*failed != 0) log_.Warn("sandbox.lost_by_restart", {{"sandboxes", *failed}});
-    sweeper_ = std::jthread([this](const std::stop_token& stop) { Sweep(stop); });
+    if (auto started = ender_.Start(); !started) return started;
+    try {
+      sweeper_ = std::jthread([this](const std::stop_token& stop) { Sweep(stop); });
+    } catch (const std::system_error& error) {
+      return Fail(ErrorCode::kUnavailable, std::string("no thread: ") + error.what());
+    }
     return {};
   }
 
@@ -71,6 +78,7 @@ class SandboxHost::Impl {
     if (sweeper_.joinable()) sweeper_.join();
     EndAll(all, SandboxState::kTerminated, reason, "the server that had this sandbox was stopped");
     WriteWhatWaits();
+    ender_.Stop();
   }
 
   Result<SandboxRecord> Fork(const std::string& id, SandboxSpec spec) {
@@ -103,6 +111,7 @@ class SandboxHost::Impl {
     Result<SandboxRecord> made = Open(*entry, spec, source);
     if (!made) {
       entry->daemon.reset();
+      ender_.Flush();
       places_.GiveBack(entry->limits.memory_bytes);
       return made;
     }
@@ -260,8 +269,8 @@ class SandboxHost::Impl {
     daemon.cpu_cores = spec.limits.cpu_millis == 0
                            ? cores
                            : std::min<double>(cores, spec.limits.cpu_millis / 1000.0);
-    entry.daemon = std::make_shared<execd::Daemon>(std::move(daemon), std::move(*box), clock_,
-                                                   log_.With({{"sandbox_id", spec.id}}));
+    entry.daemon = ender_.Own(std::make_unique<execd::Daemon>(
+        std::move(daemon), std::move(*box), clock_, log_.With({{"sandbox_id", spec.id}})));
     if (source != nullptr) {
       // An archive is a little more than what it holds.
       const std::uint64_t most = 2 * spec.limits.disk_bytes + (64U << 20);
@@ -356,6 +365,7 @@ class SandboxHost::Impl {
     log_.Info("sandbox.ended", {{"sandbox_id", entry->id},
                                 {"reason", end ? end->reason : std::string("ended_by_others")}});
     daemon.reset();
+    ender_.Flush();  // its place is free when it has gone, unless somebody still uses it
     {
       const std::lock_guard lock(mutex_);
       entries_.erase(entry->id);
@@ -388,7 +398,10 @@ class SandboxHost::Impl {
       }
     };
     std::vector<std::jthread> others;
-    for (std::size_t i = 1; i < std::min(kEnders, entries.size()); ++i) others.emplace_back(work);
+    try {
+      for (std::size_t i = 1; i < std::min(kEnders, entries.size()); ++i) others.emplace_back(work);
+    } catch (const std::system_error&) {  // no more threads: those that there are do it
+    }
     work();
   }
 
@@ -473,6 +486,7 @@ class SandboxHost::Impl {
   const Log log_;
 
   SandboxPlaces places_;
+  DaemonEnder ender_;
   mutable std::mutex mutex_;  // guards all down to `closed_`
   std::map<std::string, std::shared_ptr<Entry>, std::less<>> entries_;  // shared with turns at work
   std::deque<Unwritten> unwritten_;

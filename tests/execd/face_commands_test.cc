@@ -114,7 +114,7 @@ TEST(FaceCommandsTest, InterruptsByTheIdOfTheInit) {
   ASSERT_THAT(Types(events), ElementsAre("error"));
   EXPECT_EQ(events[0]["error"]["evalue"], "-1");
   const auto again = Server().Delete("/command?id=" + id);
-  EXPECT_EQ(again.status, 500);
+  EXPECT_EQ(again.status, 409);
   EXPECT_THAT(again.body, HasSubstr("command session " + id + " is not running"));
 }
 

@@ -171,7 +171,8 @@ TEST(FaceFilesTest, StreamsALongUploadToTheDisk) {
   }
   const auto full = other.Read(std::chrono::seconds(60));
   ASSERT_TRUE(full);
-  EXPECT_EQ(full->status, 500);
+  EXPECT_EQ(full->status, 507);
+  EXPECT_THAT(full->body, HasSubstr("INSUFFICIENT_STORAGE"));
   EXPECT_THAT(full->body, HasSubstr("o space left"));
   EXPECT_EQ(server.Shell("ls /tmp/larger 2>/dev/null; df --output=pcent /tmp | tail -1 | tr -d ' %'"
                          " | awk '{print ($1 < 60)}'"),
@@ -223,7 +224,7 @@ TEST(FaceFilesTest, ChangesWhatIsThere) {
             200);
   const auto exists =
       server.Post("/files/mv", Json::array({{{"src", "/tmp/w/x.txt"}, {"dest", "/tmp/w/link"}}}));
-  EXPECT_EQ(exists.status, 500);
+  EXPECT_EQ(exists.status, 409);
   EXPECT_THAT(exists.body, HasSubstr("destination path already exists: /tmp/w/link"));
 
   const Json listed = Parse(server.Get("/directories/list?path=/tmp/w&depth=3").body);

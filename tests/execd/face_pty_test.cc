@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <chrono>
 #include <thread>
@@ -142,10 +143,11 @@ TEST(FacePtyTest, IsATerminalThatOutlivesItsClients) {
     socket.SendText({{"type", "what"}});
     EXPECT_EQ(socket.ReadJson("error")["code"], "INVALID_FRAME");
     socket.Send(1, "no json");
-    socket.Type("echo sl''eeping; sleep 1000\r");
+    socket.Type("echo sl''eeping; sleep 4321\r");
     EXPECT_NE(socket.ReadOutputUntil("sleeping"), "");
     // Once it sleeps: between two commands an interrupt has nobody to reach.
-    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    EXPECT_TRUE(http::Eventually(
+        [] { return Server().Shell("pgrep -x sleep -a | grep -c 'sleep 4321'") == "1"; }));
     socket.Type("\x03");
     EXPECT_NE(socket.ReadOutputUntil("$ "), "");  // what is typed before the prompt may be dropped
     socket.Type("echo in''terrupted\r");
@@ -201,6 +203,22 @@ TEST(FacePtyTest, HasOneClientUnlessItIsTakenOver) {
   third.Type("echo st''ill\r");
   EXPECT_NE(third.ReadOutputUntil("still"), "");
   EXPECT_EQ(Server().Delete("/pty/" + id).status, 200);
+}
+
+TEST(FacePtyTest, EndsAtOnceWithItsServerAndSoDoWatchedMetrics) {
+  FaceServer server({"--graceful-shutdown-timeout", "1h"});
+  const auto made = server.Post("/pty", Json::object());
+  ASSERT_EQ(made.status, 201) << made.body;
+  Socket socket(server.port(), Target(Parse(made.body).value("session_id", "")));
+  ASSERT_TRUE(socket.open()) << socket.head();
+  socket.ReadJson("connected");
+  FaceStream watched(server.port(), {.target = "/metrics/watch"});
+  EXPECT_EQ(watched.status(), 200);
+  server.process().Signal(SIGTERM);
+  EXPECT_EQ(socket.ReadClose(), 1001);
+  watched.Rest();
+  EXPECT_TRUE(watched.complete());
+  EXPECT_EQ(server.process().Wait(), 0) << server.process().Stderr();
 }
 
 TEST(FacePtyTest, WantsAWebSocket) {

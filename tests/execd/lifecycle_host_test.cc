@@ -127,6 +127,55 @@ TEST_F(SandboxHostTest, RunsWhenItReturnsAndItsRowSaysSo) {
   EXPECT_EQ(RunIn(*Find(record), "echo $GREETING; pwd"), "hello\n/box/work\n");
 }
 
+// A box that tells where it went.
+class TellingBox final : public sandbox::Box {
+ public:
+  TellingBox(std::unique_ptr<sandbox::Box> box, std::atomic<std::thread::id>* went_on)
+      : box_(std::move(box)), went_on_(went_on) {}
+  ~TellingBox() override {
+    box_.reset();
+    *went_on_ = std::this_thread::get_id();
+  }
+  Result<sandbox::BoxProcess> Start(const sandbox::BoxProgram& program) override {
+    return box_->Start(program);
+  }
+  Result<void> Freeze() override { return box_->Freeze(); }
+  Result<void> Thaw() override { return box_->Thaw(); }
+  [[nodiscard]] bool Frozen() const override { return box_->Frozen(); }
+  void End() override { box_->End(); }
+  [[nodiscard]] sandbox::BoxUsage Usage() const override { return box_->Usage(); }
+  [[nodiscard]] bool Alive() const override { return box_->Alive(); }
+
+ private:
+  std::unique_ptr<sandbox::Box> box_;
+  std::atomic<std::thread::id>* const went_on_;
+};
+
+TEST_F(SandboxHostTest, WhoUsedASandboxLastDoesNotWaitForItsEnd) {
+  std::atomic<std::thread::id> went_on{};
+  host_ = std::make_unique<SandboxHost>(
+      SandboxHost::Options{.runner_id = "r2"},
+      [&](const sandbox::BoxLimits& limits) -> Result<std::unique_ptr<sandbox::Box>> {
+        auto box = Driver().OpenBox(limits);
+        if (!box) return Fail(box.error());
+        return std::make_unique<TellingBox>(std::move(*box), &went_on);
+      },
+      store_->sandboxes(), clock_, Log::Null());
+  ASSERT_TRUE(host_->Start().has_value());
+  const SandboxRecord record = Make(Spec());
+  auto used = Find(record);
+  ASSERT_TRUE(host_->Delete(record.id).has_value());
+  EXPECT_EQ(went_on.load(), std::thread::id()) << "it is still used";
+  used.reset();
+  EXPECT_TRUE(Eventually([&] { return went_on.load() != std::thread::id(); }));
+  EXPECT_NE(went_on.load(), std::this_thread::get_id());
+  // Nobody uses this one: it has gone when it is deleted.
+  const SandboxRecord other = Make(Spec());
+  went_on = std::thread::id();
+  ASSERT_TRUE(host_->Delete(other.id).has_value());
+  EXPECT_NE(went_on.load(), std::thread::id());
+}
+
 TEST_F(SandboxHostTest, OnlyTheTokenOfASandboxOpensIt) {
   const SandboxRecord a = Make(Spec());
   const SandboxRecord b = Make(Spec());
