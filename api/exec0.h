@@ -64,7 +64,7 @@ class Exec0Dialect {
   // The body limit of a path of this dialect; 0 for "as the server has it".
   [[nodiscard]] std::size_t BodyLimit(std::string_view path) const;
 
-  // Answers what waits; to be called before the store goes away.
+  // Drops what waits; to be called before the store goes away.
   void Close() { calls_.Close(); }
 
  private:

@@ -50,7 +50,7 @@ class Exec0Account {
 
   void RegisterOn(http::Server& server);
 
-  // Answers what waits; to be called before the store goes away.
+  // Drops what waits; to be called before the store goes away.
   void Close() {
     summaries_.Close();
     calls_.Close();

@@ -53,7 +53,7 @@ class Exec0Keys {
 
   void RegisterOn(http::Server& server);
 
-  // Answers what waits; to be called before the store goes away.
+  // Drops what waits; to be called before the store goes away.
   void Close() { calls_.Close(); }
 
  private:

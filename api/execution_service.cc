@@ -589,14 +589,19 @@ void ExecutionService::Core::Ask(std::function<Result<T>(store::ExecutionStore&)
                                  std::function<void(Result<T>)> done) {
   // Shared: the pool may drop the call, and `done` must be called all the same.
   const auto answer = std::make_shared<std::function<void(Result<T>)>>(std::move(done));
-  const bool posted = reads_.Post([this, read = std::move(read), answer] {
-    bool closed = false;
-    {
-      const std::lock_guard lock(mutex_);
-      closed = closed_;
-    }
-    (*answer)(closed ? Fail(ErrorCode::kUnavailable, "the server is shutting down") : read(store_));
-  });
+  const auto refuse = [answer] {
+    (*answer)(Fail(ErrorCode::kUnavailable, "the server is shutting down"));
+  };
+  const bool posted = reads_.Post(
+      [this, read = std::move(read), answer, refuse] {
+        bool closed = false;
+        {
+          const std::lock_guard lock(mutex_);
+          closed = closed_;
+        }
+        closed ? refuse() : (*answer)(read(store_));
+      },
+      refuse);
   if (!posted) (*answer)(Fail(ErrorCode::kUnavailable, "too many questions to the store wait"));
 }
 

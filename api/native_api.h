@@ -56,7 +56,7 @@ class NativeApi {
   static std::optional<http::AnswerBody> ErrorBody(const http::OwnAnswer& answer,
                                                    std::size_t body_limit, std::size_t without_key);
 
-  // Answers what waits; to be called before the store goes away.
+  // Drops what waits; to be called before the store goes away.
   void Close() { calls_.Close(); }
 
  private:

@@ -86,8 +86,10 @@ void KeyRing::Prepare(std::string_view key, std::function<void()> ready) {
     if (lookup.waiters.size() > 1) return;
   }
   CallPool& pool = needs_key ? pool_ : limits_pool_;
-  if (pool.Post([this, digest, needs_key] { LookUp(digest, needs_key); })) return;
-  EndLookup(digest);  // stopping: whoever waits is told what is known
+  // Stopping: whoever waits is told what is known.
+  const auto stopped = [this, digest] { EndLookup(digest); };
+  if (pool.Post([this, digest, needs_key] { LookUp(digest, needs_key); }, stopped)) return;
+  stopped();
 }
 
 bool KeyRing::Holds(std::string_view key) const {

@@ -43,7 +43,7 @@ bool Connection::Put(std::string_view data) {
   leave_to_hub = false;
   if (!data.empty()) {
     output.Append(data);
-    hub_.WatchWritable(*this);
+    hub_.Watch(*this);
   }
   return true;
 }
@@ -71,7 +71,7 @@ void Connection::Flush() {
       FinishClosing();
       break;
     case OutputQueue::Progress::kBlocked:
-      hub_.WatchWritable(*this);
+      hub_.Watch(*this);
       break;
     case OutputQueue::Progress::kFailed:
       Kill();
@@ -81,8 +81,9 @@ void Connection::Flush() {
 
 void Connection::FinishClosing() {
   if (gone || !closing || in_flight || !output.empty()) return;
-  ::shutdown(socket_.get(), SHUT_WR);
   closing_began = std::chrono::steady_clock::now();
+  // Fails when the client has reset the connection, or a taker was cut.
+  if (::shutdown(socket_.get(), SHUT_WR) != 0) Kill();
 }
 
 void Connection::Kill() {
@@ -105,6 +106,7 @@ void Connection::Close() {
 int Connection::Give(UniqueFd hold) {
   hold_ = std::move(hold);
   given_ = Given::kYes;
+  leave_to_hub = false;
   parser.Reset();
   return socket_.get();
 }
@@ -117,10 +119,8 @@ void Connection::Linger(const LingerBounds& bounds) {
     return;
   }
   closing = true;
-  closing_began = std::chrono::steady_clock::now();
   linger = bounds;
-  // Fails when the client has reset the connection, or the taker was cut.
-  if (::shutdown(socket_.get(), SHUT_WR) != 0) return Kill();
+  FinishClosing();
   DropInput();
 }
 
@@ -132,13 +132,17 @@ void Connection::DropInput() {
     // TCP drops without copying.
     const ssize_t got = ::recv(socket_.get(), nullptr, 1U << 20, MSG_TRUNC | MSG_DONTWAIT);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return hub_.WatchReadable(*this);
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return hub_.Watch(*this);
+    if (got == 0 && !output.empty()) {  // it has said all, and may still take its answer
+      input_ended = true;
+      return hub_.Watch(*this);
+    }
     if (got <= 0) return Kill();
     dropped += static_cast<std::size_t>(got);
     junk_bytes += static_cast<std::size_t>(got);
   }
   if (junk_bytes > linger.bytes) return Kill();
-  hub_.WatchReadable(*this);
+  hub_.Watch(*this);
 }
 
 void Connection::Cut() {

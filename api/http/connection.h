@@ -79,7 +79,8 @@ class Connection {
   // (ConnectionReader::LetGo). The descriptor returned is good until Linger(), whatever happens to
   // the connection.
   int Give(UniqueFd hold);
-  // The taker is done and touches the socket no more: sends a FIN and drops what still comes in.
+  // The taker is done and touches the socket no more: once what was Put() is written, sends a FIN,
+  // and drops what still comes in.
   void Linger(const LingerBounds& bounds);
   // Drops what has come in; called by the hub when there is something.
   void DropInput();
@@ -95,7 +96,8 @@ class Connection {
   bool closing = false;    // what comes in is junk; FIN after the output
   // The next output is left to the hub thread, so that this worker turns to other clients.
   bool leave_to_hub = false;
-  bool watched = false;  // known to the hub's epoll
+  bool watched = false;      // known to the hub's epoll
+  bool input_ended = false;  // a lingering client sends nothing more
   std::size_t junk_bytes = 0;
   LingerBounds linger;
   RequestParser parser;

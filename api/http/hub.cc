@@ -94,9 +94,11 @@ std::vector<std::shared_ptr<Connection>> Hub::Snapshot() const {
   return all;
 }
 
-void Hub::Watch(Connection& connection, bool writable) {
+void Hub::Watch(Connection& connection) {
   epoll_event event{};
-  event.events = EPOLLONESHOT | static_cast<std::uint32_t>(writable ? EPOLLOUT : EPOLLIN);
+  event.events = EPOLLONESHOT;
+  if (!connection.output.empty()) event.events |= EPOLLOUT;
+  if (connection.lingering() && !connection.input_ended) event.events |= EPOLLIN;
   event.data.u64 = connection.id;
   const int operation = connection.watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
   if (::epoll_ctl(epoll_.get(), operation, connection.socket_.get(), &event) == 0) {
@@ -117,8 +119,8 @@ void Hub::OnReady(std::uint64_t id) {
   bool resume = false;
   {
     std::lock_guard lock(connection->mutex);
-    if (connection->lingering()) return connection->DropInput();
     connection->Flush();
+    if (connection->lingering()) return connection->DropInput();
     if (connection->paused && connection->output.empty()) {
       connection->paused = false;
       resume = !connection->gone;

@@ -1,8 +1,8 @@
 // Hub: the set of open connections, and one thread that writes what did not fit into a socket at
 // once, drops what comes after the last answer of a taken one, and keeps the time.
 //
-// Thread-safe. Lock order: a connection's mutex may be held when calling WatchWritable and
-// WatchReadable; no connection's mutex is taken while the hub's own is held.
+// Thread-safe. Lock order: a connection's mutex may be held when calling Watch; no connection's
+// mutex is taken while the hub's own is held.
 #pragma once
 
 #include <atomic>
@@ -56,14 +56,12 @@ class Hub {
   [[nodiscard]] std::vector<std::shared_ptr<Connection>> Snapshot() const;
   [[nodiscard]] std::size_t size() const { return size_.load(); }
 
-  // Has Flush() called once the socket takes bytes again. With the connection's mutex held.
-  void WatchWritable(Connection& connection) { Watch(connection, true); }
-  // Has DropInput() called once there is something to read. Likewise; the later of both holds.
-  void WatchReadable(Connection& connection) { Watch(connection, false); }
+  // Has Flush() called once the socket takes bytes again, if there is output; and DropInput(), once
+  // there is something to read, if it lingers. With the connection's mutex held.
+  void Watch(Connection& connection);
 
  private:
   void Run();
-  void Watch(Connection& connection, bool writable);
   void OnReady(std::uint64_t id);
 
   const std::size_t max_connections_;

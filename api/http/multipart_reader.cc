@@ -13,6 +13,8 @@ namespace forkbox::http {
 namespace {
 
 constexpr std::size_t kMaxHeadBytes = 16 * 1024;
+// Of a preamble or an epilogue, which nobody reads and hardly anybody sends.
+constexpr std::size_t kMaxJunkBytes = 16 * 1024;
 constexpr std::size_t kWindowBytes = 64 * 1024;
 constexpr std::size_t kMaxBoundaryBytes = 70;
 constexpr std::string_view kCrLf = "\r\n";
@@ -160,10 +162,15 @@ Result<std::size_t> MultipartReader::Read(std::span<char> into) {
 Result<std::optional<MultipartReader::Part>> MultipartReader::Next() {
   if (failure_) return Fail(*failure_);
   if (ended_) return std::optional<Part>();
-  while (!at_delimiter_) {
-    if (Result<void> data = AwaitData(); !data) return Fail(data.error());
-    if (!at_delimiter_) Drop(ready_);
+  for (std::size_t passed = 0;; Drop(ready_)) {
+    if (!at_delimiter_) {
+      if (Result<void> data = AwaitData(); !data) return Fail(data.error());
+    }
+    passed += ready_;
+    if (!begun_ && passed > kMaxJunkBytes) return Give(Malformed("too much before its first part"));
+    if (at_delimiter_) break;
   }
+  begun_ = true;
   Drop(ready_);
   begin_ += delimiter_.size();
   at_delimiter_ = false;
@@ -217,7 +224,9 @@ Result<std::optional<MultipartReader::Part>> MultipartReader::NextFields() {
 
 Result<void> MultipartReader::SkipEpilogue() {
   bool first = true;
-  for (;;) {
+  for (std::size_t passed = 0;;) {
+    passed += unread().size();
+    if (passed > kMaxJunkBytes) return Give(Malformed("too much after its last part"));
     if (first && !unread().empty()) {
       if (kCrLf.find(unread().front()) == std::string_view::npos && unread().front() != ' ' &&
           unread().front() != '\t') {

@@ -33,8 +33,9 @@ class MultipartReader {
   MultipartReader(std::string boundary, Source source);
 
   // Skips what is left of the part before. nullopt after the last, once the source is read to its
-  // end. kInvalidArgument: not well-formed, or the fields of a part take more than 16 KiB; or what
-  // the source failed with. A failure is final. How many parts there are is the caller's to bound.
+  // end. kInvalidArgument: not well-formed, or the fields of a part, or what stands before the
+  // first or after the last, take more than 16 KiB; or what the source failed with. A failure is
+  // final. How many parts there are is the caller's to bound.
   Result<std::optional<Part>> Next();
   // Of the part at hand; 0 at its end.
   Result<std::size_t> Read(std::span<char> into);
@@ -66,6 +67,7 @@ class MultipartReader {
   std::size_t ready_ = 0;      // so many bytes of it are content
   bool at_delimiter_ = false;  // which follows after them
   bool in_part_ = false;
+  bool begun_ = false;  // a delimiter has been seen
   bool source_ended_ = false;
   bool ended_ = false;
   std::optional<Error> failure_;

@@ -164,6 +164,35 @@ TEST(MultipartReaderTest, FieldsAreBounded) {
   EXPECT_EQ(with(200'000), "error");
 }
 
+TEST(MultipartReaderTest, WhatStandsAroundThePartsIsBounded) {
+  const std::string body = kStart + "x\r\n--b--\r\n";
+  EXPECT_EQ(Describe(std::string(16'000, '\n') + "\r\n" + body), "n|-||x;");
+  EXPECT_EQ(Describe(std::string(16'500, '\n') + "\r\n" + body), "error");
+  EXPECT_EQ(Describe(body + std::string(16'000, '\n')), "n|-||x;");
+  EXPECT_EQ(Describe(body + std::string(16'500, '\n')), "n|-||x;error");
+}
+
+TEST(MultipartReaderTest, JunkWithoutEndIsNotReadToItsEnd) {
+  for (const std::string& start : {std::string("\r\n"), kStart + "x\r\n--b--\r\n"}) {
+    std::size_t sent = 0;
+    const auto source = [&](std::span<char> into) -> Result<std::size_t> {
+      const std::size_t bytes = sent == 0 ? start.size() : 10;
+      if (sent == 0) {
+        start.copy(into.data(), start.size());
+      } else {
+        std::fill_n(into.begin(), bytes, '\n');
+      }
+      sent += bytes;
+      return sent < (10U << 20) ? bytes : 0;
+    };
+    MultipartReader reader("b", source);
+    auto part = reader.Next();
+    if (part) part = reader.Next();
+    EXPECT_EQ(part.error().code, ErrorCode::kInvalidArgument);
+    EXPECT_LT(sent, 20'000U);
+  }
+}
+
 TEST(MultipartReaderTest, SkipsWhatIsNotRead) {
   const std::string large(1'000'000, 'x');
   MultipartReader reader("b", SourceOf(kStart + large + "\r\n" + kStart + "2\r\n--b--", 0, 5000));

@@ -147,7 +147,7 @@ class Relay {
     chunked_ = IsChunked(call);
     to_peer_.Append(FormatRelayHead(call, head));
     if (const auto started = client_.ReadBody({}); !started) {
-      end_.error = started.error();
+      BodyFailed(started.error());
       return end_;
     }
     return Run();
@@ -169,6 +169,7 @@ class Relay {
     return !client_ended_ && to_peer_.empty() && (mode_ == Mode::kBytes || !body_over_);
   }
   void FromClient();
+  void BodyFailed(const Error& error);
   void BodyEnded();
   void FromPeer();
   void ToClient();
@@ -213,6 +214,23 @@ void Relay::BodyEnded() {
   if (chunked_) to_peer_.Append("0\r\n\r\n");
 }
 
+void Relay::BodyFailed(const Error& error) {
+  switch (error.code) {
+    case ErrorCode::kInvalidArgument:
+      end_.client_fault = 400;
+      break;
+    case ErrorCode::kQueueFull:
+      end_.client_fault = 413;
+      break;
+    case ErrorCode::kDeadlineExceeded:
+      end_.client_fault = 408;
+      break;
+    default:
+      break;
+  }
+  Stop(error.code, error.message);
+}
+
 void Relay::FromClient() {
   if (mode_ == Mode::kBytes) {
     const auto got = client_.Read(buffer_, steady_clock::now());
@@ -230,7 +248,7 @@ void Relay::FromClient() {
     return;
   }
   const auto got = client_.ReadBody(buffer_);
-  if (!got) return Stop(got.error().code, got.error().message);
+  if (!got) return BodyFailed(got.error());
   if (*got == 0) return BodyEnded();
   if (peer_deaf_) return;
   if (chunked_) {
@@ -293,10 +311,9 @@ void Relay::PassEnds() {
 RelayEnd Relay::Run() {
   auto last = steady_clock::now();
   while (!over_) {
-    if (mode_ != Mode::kBytes && !body_over_ && to_peer_.empty() && client_.BodyIsOver())
-      BodyEnded();
     // What was read ahead raises no event.
-    if (WantsClient() && client_.HasReadAhead()) {
+    const bool body_is_known = mode_ != Mode::kBytes && client_.BodyIsOver();
+    if (WantsClient() && (body_is_known || client_.HasReadAhead())) {
       FromClient();
       continue;
     }
@@ -317,7 +334,10 @@ RelayEnd Relay::Run() {
       Stop(ErrorCode::kInternal, "poll");
     } else if (count == 0) {
       if (steady_clock::now() - last >= idle_limit_) {
-        Stop(ErrorCode::kDeadlineExceeded, "nothing came in time");
+        const Error silence{ErrorCode::kDeadlineExceeded, "nothing came in time"};
+        // The peer has all there is of a body and waits as we do.
+        const bool of_body = mode_ != Mode::kBytes && WantsClient();
+        of_body ? BodyFailed(silence) : Stop(silence.code, silence.message);
       }
     } else if (count > 0) {
       last = steady_clock::now();

@@ -2,7 +2,7 @@
 // back; or just bytes, both ways.
 //
 //   RelayEnd end = RelayRequest(call, *call.taken, peer.get(), {.target = "/x?q=1"}, {});
-//   if (!end.answered) (void)call.taken->Answer(502, …);
+//   if (!end.answered) (void)call.taken->Answer(end.client_fault != 0 ? end.client_fault : 502, …);
 //
 // Exactly one request goes to the peer: what the client sends after its body goes nowhere. When it
 // asks for another protocol (Upgrade) and the peer agrees (101), the two are connected until both
@@ -50,6 +50,9 @@ struct RelayEnd {
   // kUnavailable: the client or the peer has gone. kInvalidArgument, kQueueFull: the client's body,
   // as ReadBody().
   std::optional<Error> error = {};
+  // The client's body is what ended it, and the peer is not to blame: 400 broken framing, 413 too
+  // large, 408 it did not go on. `error` may be shown then. 0: not so.
+  int client_fault = 0;
 };
 
 // The head for the peer: fields without those that are between us and the client (RFC 9110, 7.6.1),

@@ -84,6 +84,7 @@ class RequestParser {
   [[nodiscard]] bool body_is_over() const {
     return state_ == State::kDone || (state_ == State::kSizedBody && wanted_ == 0);
   }
+  [[nodiscard]] bool refused() const { return state_ == State::kRefused; }
   // Up to `into.size()` of the bytes appended and not decoded.
   std::size_t TakeRaw(std::span<char> into);
 

@@ -34,7 +34,8 @@ class TakenConnection {
   // Each is final. An empty `into` only has "100 Continue" sent.
   virtual Result<std::size_t> ReadBody(std::span<char> into) = 0;
 
-  // The next ReadBody() will say that it is over.
+  // The next ReadBody() needs nothing of the client: it says that the body is over, or what is wrong
+  // with it.
   [[nodiscard]] virtual bool BodyIsOver() const { return false; }
 
   // Bytes as they come, for a connection that has become something else. 0 at the end.
@@ -43,8 +44,9 @@ class TakenConnection {
   virtual Result<void> Write(std::string_view bytes, Deadline deadline) = 0;
 
   // The whole answer, with X-Request-Id, Content-Length and "Connection: close". Once, and instead
-  // of Write(). What was not read of the body is read and dropped for a moment, so that the client
-  // gets to the answer.
+  // of Write(). It never blocks: what the client does not take at once is kept, and sent by the
+  // server as any other answer. What was not read of the body is read and dropped for a moment, so
+  // that the client gets to the answer. kUnavailable: the client has gone.
   virtual Result<void> Answer(int status, std::string_view content_type, std::string_view body,
                               const Fields& headers = {}) = 0;
 

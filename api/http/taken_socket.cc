@@ -71,8 +71,8 @@ Result<std::size_t> TakenSocket::ReadBody(std::span<char> into) {
   if (ended_) return Fail(ErrorCode::kUnavailable, "the connection was answered");
   RequestParser& parser = options_.parser;
   if (parser.TakeContinue()) {
-    const Result<void> sent = SendAll("HTTP/1.1 100 Continue\r\n\r\n",
-                                      steady_clock::now() + options_.write_gap, options_.write_gap);
+    const Result<void> sent =
+        SendAll("HTTP/1.1 100 Continue\r\n\r\n", steady_clock::now() + options_.write_gap);
     if (!sent) return Fail(sent.error());
   }
   for (;;) {
@@ -110,14 +110,13 @@ Result<std::size_t> TakenSocket::Read(std::span<char> into, Deadline deadline) {
   return Receive(into, deadline);
 }
 
-Result<void> TakenSocket::SendAll(std::string_view bytes, Deadline deadline, milliseconds gap) {
+Result<void> TakenSocket::SendAll(std::string_view bytes, Deadline deadline) {
   if (ended_) return Fail(ErrorCode::kUnavailable, "the connection was answered");
   while (!bytes.empty()) {
     const ssize_t sent =
         ::send(options_.socket, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent >= 0) {
       bytes.remove_prefix(static_cast<std::size_t>(sent));
-      if (gap != milliseconds(0)) deadline = steady_clock::now() + gap;
     } else if (errno == EINTR) {
       continue;
     } else if (!WouldBlock()) {
@@ -130,14 +129,14 @@ Result<void> TakenSocket::SendAll(std::string_view bytes, Deadline deadline, mil
 }
 
 Result<void> TakenSocket::Write(std::string_view bytes, Deadline deadline) {
-  Result<void> sent = SendAll(bytes, deadline, milliseconds(0));
+  Result<void> sent = SendAll(bytes, deadline);
   if (sent) sent_bytes_ += bytes.size();
   return sent;
 }
 
-Result<void> TakenSocket::SendAnswer(int status, std::string_view content_type,
-                                     std::string_view body, const Fields& headers,
-                                     milliseconds gap) {
+Result<void> TakenSocket::PutAnswer(int status, std::string_view content_type,
+                                    std::string_view body, const Fields& headers) {
+  if (ended_) return Fail(ErrorCode::kUnavailable, "the connection was answered");
   ResponseHead head;
   head.status = status;
   head.content_type = content_type;
@@ -148,21 +147,22 @@ Result<void> TakenSocket::SendAnswer(int status, std::string_view content_type,
   std::string text = head.Format();
   const bool with_body = !options_.head_only && HasBody(status);
   if (with_body) text.append(body);
-  Result<void> sent = SendAll(text, steady_clock::now() + gap, gap);
-  if (!sent) {
-    Cut();  // half an answer is none
-    return sent;
+  {
+    std::lock_guard lock(options_.connection->mutex);
+    if (!options_.connection->Put(text)) {
+      return Fail(ErrorCode::kUnavailable, "the client has gone");
+    }
   }
   status_ = status;
   if (with_body) sent_bytes_ += body.size();
-  return sent;
+  return {};
 }
 
 Result<void> TakenSocket::Answer(int status, std::string_view content_type, std::string_view body,
                                  const Fields& headers) {
-  Result<void> sent = SendAnswer(status, content_type, body, headers, options_.write_gap);
+  Result<void> put = PutAnswer(status, content_type, body, headers);
   End();
-  return sent;
+  return put;
 }
 
 void TakenSocket::SendOwn(int status, std::string_view message) {
@@ -171,7 +171,7 @@ void TakenSocket::SendOwn(int status, std::string_view message) {
   if (const auto owner = options_.owner.lock()) {
     answer = owner->OwnAnswerBody(options_.info, status, message);
   }
-  if (SendAnswer(status, answer.content_type, answer.body, {}, milliseconds(0))) End();
+  if (PutAnswer(status, answer.content_type, answer.body, {})) End();
 }
 
 void TakenSocket::Cut() {

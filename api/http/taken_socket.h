@@ -39,7 +39,9 @@ class TakenSocket final : public TakenConnection {
   TakenSocket& operator=(const TakenSocket&) = delete;
 
   Result<std::size_t> ReadBody(std::span<char> into) override;
-  [[nodiscard]] bool BodyIsOver() const override { return options_.parser.body_is_over(); }
+  [[nodiscard]] bool BodyIsOver() const override {
+    return options_.parser.body_is_over() || options_.parser.refused();
+  }
   Result<std::size_t> Read(std::span<char> into, Deadline deadline) override;
   Result<void> Write(std::string_view bytes, Deadline deadline) override;
   Result<void> Answer(int status, std::string_view content_type, std::string_view body,
@@ -50,7 +52,7 @@ class TakenSocket final : public TakenConnection {
   [[nodiscard]] bool HasReadAhead() const override { return options_.parser.buffered_bytes() != 0; }
   void Cut() override;
 
-  // What the server says by itself, as far as the client takes it at once.
+  // What the server says by itself.
   void SendOwn(int status, std::string_view message);
   // The connection has been closed: records the end. Without its mutex held.
   void OnConnectionGone();
@@ -58,11 +60,11 @@ class TakenSocket final : public TakenConnection {
  private:
   // At least one byte, 0 at the end; waits until `deadline`.
   Result<std::size_t> Receive(std::span<char> into, Deadline deadline);
-  // All of it, or what is taken until `deadline`, which moves on with each byte when `gap` is not
-  // 0.
-  Result<void> SendAll(std::string_view bytes, Deadline deadline, std::chrono::milliseconds gap);
-  Result<void> SendAnswer(int status, std::string_view content_type, std::string_view body,
-                          const Fields& headers, std::chrono::milliseconds gap);
+  // All of it, or what is taken until `deadline`.
+  Result<void> SendAll(std::string_view bytes, Deadline deadline);
+  // To the connection, whose hub sends what the client does not take at once.
+  Result<void> PutAnswer(int status, std::string_view content_type, std::string_view body,
+                         const Fields& headers);
   // The last word: gives the socket back.
   void End();
   void Report();

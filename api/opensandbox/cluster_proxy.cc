@@ -82,12 +82,36 @@ Result<std::optional<SandboxRecord>> ClusterFleet::Known(const std::string& id) 
   return row;
 }
 
+class ClusterFleet::Handed {
+ public:
+  Handed(ClusterFleet& fleet, const std::string& id) : fleet_(fleet), id_(id) {}
+  Handed(const Handed&) = delete;
+  Handed& operator=(const Handed&) = delete;
+  ~Handed() {
+    const std::lock_guard lock(fleet_.mutex_);
+    const auto own = fleet_.handed_.find(id_);
+    if (--own->second == 0) fleet_.handed_.erase(own);
+  }
+
+ private:
+  ClusterFleet& fleet_;
+  const std::string id_;
+};
+
+std::unique_ptr<ClusterFleet::Handed> ClusterFleet::TakeHanded(const std::string& id) {
+  const std::lock_guard lock(mutex_);
+  std::size_t& handed = handed_[id];
+  if (handed >= options_.max_proxied_of_one) return nullptr;
+  auto one = std::make_unique<Handed>(*this, id);
+  ++handed;
+  return one;
+}
+
 void ClusterFleet::Serve(http::Call& call) {
   const auto refuse = [&](const LifecycleProblem& problem) {
     call.Answer(problem.status, "application/json", LifecycleBody(problem), problem.headers);
   };
   const std::string id = call.Param(":id");
-  Refresh();
   const auto row = Known(id);
   if (!row) return refuse(ToLifecycleProblem(row.error(), "LOOKUP"));
   if (!*row || (*row)->state == SandboxState::kTerminated) return refuse(NoSuchSandbox(id));
@@ -99,6 +123,14 @@ void ClusterFleet::Serve(http::Call& call) {
         {.status = 410,
          .code = "DOCKER::SANDBOX_NOT_RUNNING",
          .message = "Sandbox " + id + " has failed (" + record.reason + "): " + record.message});
+  }
+  const auto handed = TakeHanded(id);
+  if (handed == nullptr) {
+    return refuse({.status = 429,
+                   .code = "TOO_MANY_REQUESTS",
+                   .message = "too many requests run in this sandbox at once: at most " +
+                              std::to_string(options_.max_proxied_of_one) + " by this server",
+                   .headers = {{"Retry-After", "1"}}});
   }
   const LifecycleProblem gone{.status = 502,
                               .code = "SANDBOX::UNKNOWN_ERROR",
@@ -115,7 +147,11 @@ void ClusterFleet::Serve(http::Call& call) {
   head.add = {{"X-Request-Id", call.request_id}};
   const http::RelayEnd end =
       http::RelayRequest(call, *call.taken, peer->get(), head, http::RelayOptions{});
-  if (!end.answered) refuse(gone);
+  if (end.answered) return;
+  if (end.client_fault != 0) {
+    return refuse({.status = end.client_fault, .message = "body: " + end.error->message});
+  }
+  refuse(gone);
 }
 
 }  // namespace forkbox::api

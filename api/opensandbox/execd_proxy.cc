@@ -40,7 +40,12 @@ void ServeExecdProxy(ExecdCall& call, std::string_view rest) {
   const http::RelayHead head{.target = std::move(target),
                              .drop = {"open-sandbox-api-key", "X-Forwarded-Host"}};
   const http::RelayEnd end = http::RelayRequest(call, *call.taken, peer->get(), head, {});
-  if (!end.answered) call.Answer(502, kTextType, "Bad Gateway");
+  if (end.answered) return;
+  if (end.client_fault != 0) {
+    call.Answer(end.client_fault, kTextType, end.error->message);
+  } else {
+    call.Answer(502, kTextType, "Bad Gateway");
+  }
 }
 
 }  // namespace forkbox::api

@@ -18,11 +18,14 @@ namespace forkbox::http {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-HttpClient::HttpClient(std::uint16_t port, int receive_buffer_bytes)
+HttpClient::HttpClient(std::uint16_t port, int receive_buffer_bytes, int segment_bytes)
     : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   if (receive_buffer_bytes != 0) {
     ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer_bytes,
                  sizeof receive_buffer_bytes);
+  }
+  if (segment_bytes != 0) {
+    ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_MAXSEG, &segment_bytes, sizeof segment_bytes);
   }
   const int on = 1;
   ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);

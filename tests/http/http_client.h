@@ -37,8 +37,9 @@ enum class Ending { kClosed, kReset, kTimeout };
 class HttpClient {
  public:
   HttpClient() = default;
-  // Not connected when the server refuses.
-  explicit HttpClient(std::uint16_t port, int receive_buffer_bytes = 0);
+  // Not connected when the server refuses. `segment_bytes`: what the server may send at once, which
+  // keeps its send buffer small.
+  explicit HttpClient(std::uint16_t port, int receive_buffer_bytes = 0, int segment_bytes = 0);
 
   [[nodiscard]] bool connected() const { return socket_.valid(); }
   // False when the server has closed the connection.

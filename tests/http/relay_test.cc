@@ -17,6 +17,7 @@
 namespace forkbox::http {
 namespace {
 
+using std::chrono::milliseconds;
 using namespace std::chrono_literals;
 
 UniqueFd ConnectTo(std::uint16_t port) {
@@ -222,6 +223,46 @@ TEST(HttpRelayTest, APeerThatSaysNothingIsABadGateway) {
     }
   }
 }
+
+struct BadBodyCase {
+  std::string name;
+  std::string request;  // after "POST /take/ HTTP/1.1" and Host
+  int fault;
+  milliseconds idle_limit = kPatience;
+};
+class HttpRelayBadBodyTest : public testing::TestWithParam<BadBodyCase> {};
+
+TEST_P(HttpRelayBadBodyTest, IsTheClientsFaultAndNotThePeers) {
+  const BadBodyCase& c = GetParam();
+  HandMade other([](int socket) { ReadUntil(socket, "never"); });
+  Server::Options options;
+  options.limits.body_gap_timeout = 300ms;
+  TakenTrial taken(
+      [&](Call& call, TakenConnection& connection) {
+        const UniqueFd peer = ConnectTo(other.port());
+        const RelayEnd end = RelayRequest(call, connection, peer.get(), {.target = "/", .drop = {}},
+                                          {.idle_limit = c.idle_limit});
+        EXPECT_FALSE(end.answered);
+        EXPECT_TRUE(end.error.has_value());
+        (void)connection.Answer(end.client_fault != 0 ? end.client_fault : 502, "text/plain", "");
+      },
+      options, 1000);
+  HttpClient client = taken.Connect();
+  const auto response = client.Ask("POST /take/ HTTP/1.1\r\nHost: x\r\n" + c.request);
+  ASSERT_TRUE(response.has_value());
+  EXPECT_EQ(response->status, c.fault);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Table, HttpRelayBadBodyTest,
+    testing::Values(BadBodyCase{"size", "Transfer-Encoding: chunked\r\n\r\nxyz\r\n", 400},
+                    BadBodyCase{"chunk_end", "Transfer-Encoding: chunked\r\n\r\n1\r\nxy\r\n", 400},
+                    BadBodyCase{"length_over", "Content-Length: 1001\r\n\r\n", 413},
+                    BadBodyCase{"chunk_over", "Transfer-Encoding: chunked\r\n\r\n3e9\r\n", 413},
+                    BadBodyCase{"silence_in_size", "Transfer-Encoding: chunked\r\n\r\n5", 408},
+                    BadBodyCase{"silence", "Content-Length: 9\r\n\r\nxxx", 408, 300ms},
+                    BadBodyCase{"silent_peer", "Content-Length: 3\r\n\r\nxxx", 502, 300ms}),
+    [](const auto& test) { return test.param.name; });
 
 TEST(HttpRelayTest, AClientThatLeavesEndsIt) {
   std::atomic<bool> left{false};
