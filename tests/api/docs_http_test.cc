@@ -9,7 +9,7 @@
 #include "api/api_server.h"
 #include "api/execution_document.h"
 #include "api/opensandbox/execd_call.h"
-#include "api/opensandbox/sandbox_fleet.h"
+#include "api/opensandbox/local_fleet.h"
 #include "api/result_document.h"
 #include "api/testing_fakes.h"
 #include "base/uuid.h"
@@ -23,28 +23,6 @@ namespace {
 using forkbox::testing::Fetch;
 using forkbox::testing::HttpAnswer;
 using nlohmann::json;
-
-// Sandboxes nobody asks for: what counts is that there are routes to them.
-class NoFleet final : public SandboxFleet {
- public:
-  Result<store::SandboxRecord> Create(sandboxes::SandboxSpec) override { return None(); }
-  Result<store::SandboxRecord> Fork(const store::SandboxRecord&, sandboxes::SandboxSpec) override {
-    return None();
-  }
-  Result<void> Delete(const store::SandboxRecord&) override { return None(); }
-  Result<void> Pause(const store::SandboxRecord&) override { return None(); }
-  Result<void> Resume(const store::SandboxRecord&) override { return None(); }
-  Result<void> Renew(const store::SandboxRecord&, std::int64_t) override { return None(); }
-  void Refresh() override {}
-  [[nodiscard]] bool reachable_elsewhere() const override { return false; }
-  void Proxy(http::Call&) override {}
-  bool TakesOver(http::Method, std::string_view, const http::Fields&) override { return false; }
-  std::size_t BodyLimit(std::string_view, const http::Fields&) override { return 0; }
-  void Close() override {}
-
- private:
-  static tl::unexpected<Error> None() { return Fail(ErrorCode::kUnavailable, "there are none"); }
-};
 
 class DocsHttpTest : public ::testing::Test {
  protected:
@@ -97,7 +75,9 @@ class DocsHttpTest : public ::testing::Test {
   testing::FakeDatabase database_{store_};
   testing::FakeBroker broker_;
   webhook::AddressGuard guard_;
-  NoFleet fleet_;
+  // Nobody asks for sandboxes: what counts is that there are routes to them.
+  sandboxes::SandboxHost host_{{}, {}, database_.sandboxes(), clock_, Log::Null()};
+  LocalFleet fleet_{host_, clock_, Log::Null()};
   Metrics metrics_;
   std::optional<Authenticator> authenticator_;
   ExecutionService service_{{}, store_, broker_, metrics_, clock_, Log::Null()};
