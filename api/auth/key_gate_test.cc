@@ -38,7 +38,9 @@ class FakeTaken final : public http::TakenConnection {
 TEST(KeyGateTest, AnswersATakenCallWhoseHandlerFailsAfterItWasSetAside) {
   FakeClock clock;
   testing::FakeKeys store;
-  Authenticator file_keys{{KeyEntry{.digest = KeyDigest::Of("zb_live_of_the_file")}}};
+  KeyEntry entry;
+  entry.digest = KeyDigest::Of("zb_live_of_the_file");
+  Authenticator file_keys{{entry}};
   KeyRing ring({}, file_keys, store, clock, Log::Null());
   ASSERT_TRUE(ring.Start());
   const http::Handler handler =

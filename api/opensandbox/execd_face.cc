@@ -72,14 +72,15 @@ class ExecdFace::Impl {
   // Of a request that runs, among those of its box.
   class Place {
    public:
-    Place(Impl& face, const execd::Daemon& daemon) : face_(face), daemon_(&daemon) {}
+    explicit Place(Impl& face) : face_(face) {}
     Place(const Place&) = delete;
     Place& operator=(const Place&) = delete;
     ~Place();
 
    private:
+    friend class Impl;
     Impl& face_;
-    const execd::Daemon* const daemon_;  // who has the place has it alive, too
+    const execd::Daemon* daemon_ = nullptr;  // once it is taken; who has the place has it alive
   };
   std::shared_ptr<Place> TakePlace(const ExecdCall& call);  // null: there is none
   void Add(std::span<const ExecdRoute> routes);
@@ -144,6 +145,7 @@ bool ExecdFace::Impl::RedirectSlash(const http::Router& router, ExecdCall& call,
 }
 
 ExecdFace::Impl::Place::~Place() {
+  if (daemon_ == nullptr) return;
   const std::lock_guard lock(face_.mutex_);
   const auto own = face_.running_.find(daemon_);
   if (--own->second == 0) face_.running_.erase(own);
@@ -152,11 +154,13 @@ ExecdFace::Impl::Place::~Place() {
 std::shared_ptr<ExecdFace::Impl::Place> ExecdFace::Impl::TakePlace(const ExecdCall& call) {
   const bool ends = call.method == http::Method::kDelete;
   const std::size_t most = options_.max_running + (ends ? kMoreThatEnd : 0);
-  auto place = std::make_unique<Place>(*this, *call.daemon);
+  // A place that was not taken gives nothing back.
+  auto place = std::make_unique<Place>(*this);
   const std::lock_guard lock(mutex_);
   std::size_t& running = running_[call.daemon.get()];
   if (running >= most) return nullptr;
   ++running;
+  place->daemon_ = call.daemon.get();
   return place;
 }
 

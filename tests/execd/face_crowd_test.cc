@@ -1,6 +1,7 @@
 // Many requests of one box at once.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <memory>
 #include <string>
@@ -32,6 +33,9 @@ TEST(FaceCrowdTest, RefusesMoreThanSoManyOfOneBoxAndLetsThemBeEnded) {
   EXPECT_EQ(server.Delete("/command?id=none").status, 404);
   watchers.clear();
   EXPECT_TRUE(http::Eventually([&] { return server.Get("/metrics").status == 200; }));
+  // Refusals have given nothing back that they did not have.
+  server.process().Signal(SIGTERM);
+  EXPECT_EQ(server.process().Wait(), 0) << server.process().Stderr();
 }
 
 }  // namespace
