@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
-#include <deque>
 #include <map>
 #include <mutex>
 #include <system_error>
@@ -11,6 +10,8 @@
 
 #include "runner/sandboxes/daemon_ender.h"
 #include "runner/sandboxes/entrypoint.h"
+#include "runner/sandboxes/lost_runners.h"
+#include "runner/sandboxes/sandbox_ends.h"
 #include "runner/sandboxes/sandbox_places.h"
 #include "runner/sandboxes/sandbox_token.h"
 #include "runner/sandboxes/tree_copy.h"
@@ -27,6 +28,11 @@ constexpr milliseconds kTick{1'000};
 constexpr std::chrono::seconds kCopyPatience{60};
 // Boxes that end at once, when many do.
 constexpr std::size_t kEnders = 4;
+// A row whose insert failed may still come: the server of the database may be at it.
+constexpr std::chrono::seconds kInsertInDoubt{60};
+// How long one that was deleted before it was made is remembered; longer than any call waits.
+constexpr std::chrono::minutes kRememberDeleted{10};
+constexpr std::size_t kMaxRemembered = 10'000;
 
 // Nobody reads what the entrypoint says at its start; its output is kept as any command's is.
 class Unheard final : public execd::EventSink {
@@ -35,6 +41,9 @@ class Unheard final : public execd::EventSink {
 };
 
 tl::unexpected<Error> NoSuchSandbox() { return Fail(ErrorCode::kNotFound, "no such sandbox"); }
+tl::unexpected<Error> DeletedBefore() {
+  return Fail(ErrorCode::kNotFound, "the sandbox was deleted before it was made");
+}
 
 }  // namespace
 
@@ -47,7 +56,8 @@ class SandboxHost::Impl {
         clock_(clock),
         log_(std::move(log)),
         places_(options_.max_sandboxes, options_.max_memory_bytes),
-        ask_for_lost_at_(clock_.Now() + options_.runner_lost_after) {}
+        ends_(store_, clock_),
+        lost_runners_(options_.runner_lost_after, store_, clock_) {}
 
   ~Impl() { Close("server_stopped"); }
 
@@ -77,7 +87,7 @@ class SandboxHost::Impl {
     sweeper_.request_stop();
     if (sweeper_.joinable()) sweeper_.join();
     EndAll(all, SandboxState::kTerminated, reason, "the server that had this sandbox was stopped");
-    WriteWhatWaits();
+    ends_.WriteWhatWaits();
     ender_.Stop();
   }
 
@@ -101,8 +111,10 @@ class SandboxHost::Impl {
     {
       const std::lock_guard lock(mutex_);
       if (closed_) return Fail(ErrorCode::kUnavailable, "the server is stopping");
+      if (deleted_.contains(spec.id)) return DeletedBefore();
     }
     if (auto taken = places_.Take(spec.limits.memory_bytes); !taken) return Fail(taken.error());
+    SandboxPlaces::Place place(places_, spec.limits.memory_bytes);
     auto entry = std::make_shared<Entry>();
     entry->id = spec.id;
     entry->token = NewToken();
@@ -112,21 +124,27 @@ class SandboxHost::Impl {
     if (!made) {
       entry->daemon.reset();
       ender_.Flush();
-      places_.GiveBack(entry->limits.memory_bytes);
       return made;
     }
     const std::shared_ptr<execd::Daemon> daemon = entry->daemon;  // others may end it from here on
     bool late = false;
+    bool unwanted = false;
     {
       const std::lock_guard lock(mutex_);
       entries_.emplace(entry->id, entry);
+      place.Keep();  // the entry's, until it ends
       late = closed_;
+      unwanted = deleted_.contains(entry->id);
       changed_ = true;
     }
     wake_.notify_all();
     if (late) {
       End(entry, SandboxState::kTerminated, "server_stopped", "the server was stopped");
       return Fail(ErrorCode::kUnavailable, "the server is stopping");
+    }
+    if (unwanted) {
+      End(entry, SandboxState::kTerminated, "deleted", "deleted before it was made");
+      return DeletedBefore();
     }
     if (!IsIdleEntrypoint(spec.entrypoint)) {
       execd::CommandRequest request;
@@ -143,7 +161,13 @@ class SandboxHost::Impl {
   }
 
   Result<void> Delete(const std::string& id) {
-    const std::shared_ptr<Entry> entry = Get(id);
+    std::shared_ptr<Entry> entry;
+    {
+      const std::lock_guard lock(mutex_);
+      if (const auto found = entries_.find(id); found != entries_.end()) entry = found->second;
+      // It may be on its way: who asked for it has given up waiting and knows it by its id only.
+      if (entry == nullptr) RememberDeleted(id);
+    }
     if (entry == nullptr) return NoSuchSandbox();
     if (!End(entry, SandboxState::kTerminated, "deleted", "deleted by its owner")) {
       return NoSuchSandbox();
@@ -236,17 +260,16 @@ class SandboxHost::Impl {
     std::shared_ptr<execd::Daemon> daemon;  // shared with those who use it at the moment
     std::optional<std::int64_t> expires_unix_ms;
     bool expiry_to_write = false;
+    bool state_to_write = false;  // the row may say something else than `paused`
     bool paused = false;
     bool ended = false;
   };
-  // An end that the store could not be told.
-  struct Unwritten {
-    std::string id;
-    SandboxState state;
-    std::string reason;
-    std::string message;
-    std::int64_t unix_ms;
-  };
+  // mutex_ held.
+  void RememberDeleted(const std::string& id) {
+    const SteadyTime now = clock_.Now();
+    std::erase_if(deleted_, [&](const auto& one) { return one.second <= now; });
+    if (deleted_.size() < kMaxRemembered) deleted_[id] = now + kRememberDeleted;
+  }
 
   std::shared_ptr<Entry> Get(const std::string& id) const {
     const std::lock_guard lock(mutex_);
@@ -293,7 +316,16 @@ class SandboxHost::Impl {
       record.expires_unix_ms = record.created_unix_ms + milliseconds(*spec.timeout).count();
     }
     entry.expires_unix_ms = record.expires_unix_ms;
-    if (auto inserted = store_.Insert(record); !inserted) return Fail(inserted.error());
+    if (auto inserted = store_.Insert(record); !inserted) {
+      const ErrorCode code = inserted.error().code;
+      if (code != ErrorCode::kConflict && code != ErrorCode::kInvalidArgument) {
+        // It may have been written all the same.
+        ends_.WriteLater({record.id, SandboxState::kFailed, "not_started",
+                          "it could not be written down, and was not started", clock_.UnixMillis(),
+                          clock_.Now() + kInsertInDoubt});
+      }
+      return Fail(inserted.error());
+    }
     return record;
   }
 
@@ -304,10 +336,16 @@ class SandboxHost::Impl {
     if (entry == nullptr) return NoSuchSandbox();
     const std::lock_guard turn(entry->turn);
     std::shared_ptr<execd::Daemon> daemon;
+    const bool row_was_wrong = StateToWrite(*entry);
+    if (row_was_wrong) {
+      if (auto written = WriteStateInTurn(entry); !written) return written;
+    }
     {
       const std::lock_guard lock(mutex_);
       if (entry->ended) return NoSuchSandbox();
       if (entry->paused == pause) {
+        // Whoever asks went by a row that said otherwise.
+        if (row_was_wrong) return {};
         return Fail(ErrorCode::kConflict,
                     pause ? "the sandbox is not running" : "the sandbox is not paused");
       }
@@ -325,14 +363,44 @@ class SandboxHost::Impl {
     const Result<bool> written = store_.SetState(
         id, pause ? SandboxState::kPaused : SandboxState::kRunning, "", "", clock_.UnixMillis());
     if (!written) {
-      // What the row says is what it is.
+      // What the row says is what it is; and if it was written all the same, it is mended.
       const Result<void> undone = pause ? daemon->box().Thaw() : daemon->box().Freeze();
-      set_paused(undone ? !pause : pause);
+      const std::lock_guard lock(mutex_);
+      entry->paused = undone ? !pause : pause;
+      entry->state_to_write = true;
       return Fail(written.error());
     }
     set_paused(pause);
     if (!*written) {
       EndInTurn(entry);
+      return NoSuchSandbox();
+    }
+    return {};
+  }
+
+  bool StateToWrite(const Entry& entry) const {
+    const std::lock_guard lock(mutex_);
+    return entry.state_to_write;
+  }
+
+  // Makes the row say what the sandbox is. With the entry's turn.
+  Result<void> WriteStateInTurn(const std::shared_ptr<Entry>& entry) {
+    bool paused = false;
+    {
+      const std::lock_guard lock(mutex_);
+      if (entry->ended) return NoSuchSandbox();
+      paused = entry->paused;
+    }
+    const Result<bool> written =
+        store_.SetState(entry->id, paused ? SandboxState::kPaused : SandboxState::kRunning, "", "",
+                        clock_.UnixMillis());
+    if (!written) return Fail(written.error());
+    {
+      const std::lock_guard lock(mutex_);
+      entry->state_to_write = false;
+    }
+    if (!*written) {
+      EndInTurn(entry);  // somebody held us for dead
       return NoSuchSandbox();
     }
     return {};
@@ -345,11 +413,12 @@ class SandboxHost::Impl {
       const std::lock_guard lock(mutex_);
       if (!entry->expires_unix_ms || *entry->expires_unix_ms > clock_.UnixMillis()) return false;
     }
-    return EndInTurn(entry, Unwritten{entry->id, state, reason, message, clock_.UnixMillis()});
+    return EndInTurn(entry, SandboxEnd{entry->id, state, reason, message, clock_.UnixMillis()});
   }
 
   // With the entry's turn. Null: its row says what happened to it.
-  bool EndInTurn(const std::shared_ptr<Entry>& entry, std::optional<Unwritten> end = std::nullopt) {
+  bool EndInTurn(const std::shared_ptr<Entry>& entry,
+                 std::optional<SandboxEnd> end = std::nullopt) {
     std::shared_ptr<execd::Daemon> daemon;
     {
       const std::lock_guard lock(mutex_);
@@ -358,10 +427,7 @@ class SandboxHost::Impl {
       daemon = std::move(entry->daemon);
     }
     daemon->box().End();
-    if (end && !Write(*end)) {
-      const std::lock_guard lock(mutex_);
-      unwritten_.push_back(*end);
-    }
+    if (end) ends_.Write(*end);
     log_.Info("sandbox.ended", {{"sandbox_id", entry->id},
                                 {"reason", end ? end->reason : std::string("ended_by_others")}});
     daemon.reset();
@@ -372,21 +438,6 @@ class SandboxHost::Impl {
     }
     places_.GiveBack(entry->limits.memory_bytes);
     return true;
-  }
-
-  bool Write(const Unwritten& end) {
-    return store_.SetState(end.id, end.state, end.reason, end.message, end.unix_ms).has_value();
-  }
-
-  void WriteWhatWaits() {
-    std::deque<Unwritten> waiting;
-    {
-      const std::lock_guard lock(mutex_);
-      waiting.swap(unwritten_);
-    }
-    while (!waiting.empty() && Write(waiting.front())) waiting.pop_front();
-    const std::lock_guard lock(mutex_);
-    unwritten_.insert(unwritten_.end(), waiting.begin(), waiting.end());
   }
 
   void EndAll(const std::vector<std::shared_ptr<Entry>>& entries, SandboxState state,
@@ -407,24 +458,34 @@ class SandboxHost::Impl {
 
   void Sweep(const std::stop_token& stop) {
     while (!stop.stop_requested()) {
-      std::vector<std::shared_ptr<Entry>> expired;
-      std::vector<std::shared_ptr<Entry>> all;
-      {
+      try {
+        SweepOnce(stop);
+      } catch (const std::exception& error) {  // of memory or threads: there may be some next time
+        log_.Error("sandbox.sweep_failed", {{"error", error.what()}});
         std::unique_lock lock(mutex_);
-        wake_.wait_for(lock, stop, UntilNext(), [this] { return changed_; });
-        changed_ = false;
-        const std::int64_t now = clock_.UnixMillis();
-        for (const auto& [id, entry] : entries_) {
-          const bool over = entry->expires_unix_ms && *entry->expires_unix_ms <= now;
-          (over ? expired : all).push_back(entry);
-        }
+        wake_.wait_for(lock, stop, kTick, [] { return false; });
       }
-      if (stop.stop_requested()) return;
-      EndAll(expired, SandboxState::kTerminated, "expired", "its time was over", true);
-      if (clock_.Now() < look_at_) continue;
-      look_at_ = clock_.Now() + kTick;
-      Look(all);
     }
+  }
+
+  void SweepOnce(const std::stop_token& stop) {
+    std::vector<std::shared_ptr<Entry>> expired;
+    std::vector<std::shared_ptr<Entry>> all;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait_for(lock, stop, UntilNext(), [this] { return changed_; });
+      changed_ = false;
+      const std::int64_t now = clock_.UnixMillis();
+      for (const auto& [id, entry] : entries_) {
+        const bool over = entry->expires_unix_ms && *entry->expires_unix_ms <= now;
+        (over ? expired : all).push_back(entry);
+      }
+    }
+    if (stop.stop_requested()) return;
+    EndAll(expired, SandboxState::kTerminated, "expired", "its time was over", true);
+    if (clock_.Now() < look_at_) return;
+    look_at_ = clock_.Now() + kTick;
+    Look(all);
   }
 
   // mutex_ held.
@@ -440,25 +501,41 @@ class SandboxHost::Impl {
 
   // What happens without anybody telling us.
   void Look(const std::vector<std::shared_ptr<Entry>>& entries) {
-    WriteWhatWaits();
+    ends_.WriteWhatWaits();
     for (const auto& entry : entries) {
       std::shared_ptr<execd::Daemon> daemon;
-      std::optional<std::int64_t> expiry;
+      bool to_write = false;
       {
         const std::lock_guard lock(mutex_);
         daemon = entry->daemon;
-        if (std::exchange(entry->expiry_to_write, false)) expiry = entry->expires_unix_ms;
+        to_write = entry->expiry_to_write || entry->state_to_write;
       }
       if (daemon == nullptr) continue;
       if (!daemon->box().Alive()) {
         daemon.reset();
         End(entry, SandboxState::kFailed, "sandbox_died", "the sandbox ended by itself");
-      } else if (expiry && !store_.SetExpiry(entry->id, *expiry)) {
-        const std::lock_guard lock(mutex_);
-        entry->expiry_to_write = true;
+      } else if (to_write) {
+        WriteWhatChanged(entry);
       }
     }
     if (options_.runner_lost_after.count() != 0) LookForLost(entries);
+  }
+
+  // What Find() and failed writes have left. In its turn, so that nothing newer is overwritten.
+  void WriteWhatChanged(const std::shared_ptr<Entry>& entry) {
+    const std::unique_lock turn(entry->turn, std::try_to_lock);
+    if (!turn) return;  // the next time
+    if (StateToWrite(*entry) && !WriteStateInTurn(entry)) return;
+    std::optional<std::int64_t> expiry;
+    {
+      const std::lock_guard lock(mutex_);
+      if (entry->ended) return;
+      if (std::exchange(entry->expiry_to_write, false)) expiry = entry->expires_unix_ms;
+    }
+    if (expiry && !store_.SetExpiry(entry->id, *expiry)) {
+      const std::lock_guard lock(mutex_);
+      entry->expiry_to_write = true;
+    }
   }
 
   void LookForLost(const std::vector<std::shared_ptr<Entry>>& entries) {
@@ -471,11 +548,7 @@ class SandboxHost::Impl {
         EndInTurn(entry);
       }
     }
-    // While a store is away nobody is seen; afterwards everybody gets the time to show up.
-    if (clock_.Now() < ask_for_lost_at_) return;
-    const std::int64_t now = clock_.UnixMillis();
-    const auto failed = store_.FailOfLostRunners(now - options_.runner_lost_after.count(), now);
-    ask_for_lost_at_ = clock_.Now() + (failed ? 2 * kTick : options_.runner_lost_after);
+    const auto failed = lost_runners_.Look();
     if (failed && *failed != 0) log_.Warn("sandbox.runner_lost", {{"sandboxes", *failed}});
   }
 
@@ -486,18 +559,19 @@ class SandboxHost::Impl {
   const Log log_;
 
   SandboxPlaces places_;
+  SandboxEnds ends_;
   DaemonEnder ender_;
   mutable std::mutex mutex_;  // guards all down to `closed_`
   std::map<std::string, std::shared_ptr<Entry>, std::less<>> entries_;  // shared with turns at work
-  std::deque<Unwritten> unwritten_;
-  bool changed_ = false;  // an expiry did
+  std::map<std::string, SteadyTime> deleted_;  // that were not there, and until when it matters
+  bool changed_ = false;                       // an expiry did
   bool closed_ = false;
   std::condition_variable_any wake_;
 
-  SteadyTime look_at_;          // the sweeper's
-  SteadyTime ask_for_lost_at_;  // the sweeper's
-  std::size_t looked_at_ = 0;   // the sweeper's
-  std::jthread sweeper_;        // last: it uses all of the above
+  SteadyTime look_at_;         // the sweeper's
+  std::size_t looked_at_ = 0;  // the sweeper's
+  LostRunners lost_runners_;   // the sweeper's
+  std::jthread sweeper_;       // last: it uses all of the above
 };
 
 SandboxHost::SandboxHost(Options options, OpenBox open_box, store::SandboxStore& store,

@@ -42,6 +42,23 @@ class SandboxPlaces {
     bytes_ -= memory_bytes;
   }
 
+  // One that was taken: given back in the end unless it is kept.
+  class Place {
+   public:
+    Place(SandboxPlaces& places, std::uint64_t memory_bytes)
+        : places_(&places), memory_bytes_(memory_bytes) {}
+    Place(const Place&) = delete;
+    Place& operator=(const Place&) = delete;
+    ~Place() {
+      if (places_ != nullptr) places_->GiveBack(memory_bytes_);
+    }
+    void Keep() { places_ = nullptr; }
+
+   private:
+    SandboxPlaces* places_;
+    const std::uint64_t memory_bytes_;
+  };
+
   [[nodiscard]] SandboxHost::Room room() const {
     const std::lock_guard lock(mutex_);
     SandboxHost::Room room;

@@ -17,10 +17,13 @@
 namespace forkbox::sandboxes {
 namespace {
 
-// The directories themselves are there on both sides and keep what they are. tar says 1 when a
-// file changed while it was read: such is life.
+// All that a user keeps stands below /box: the work directory, /tmp and, where there are such, the
+// folders that are bound to /home, /var and so on. Those themselves are there on both sides and
+// keep what they are; shared memory belongs to processes. tar says 1 when a file changed while it
+// was read: such is life.
 constexpr char kPack[] =
-    "cd / && find box/work tmp -mindepth 1 -maxdepth 1 -print0 2>/dev/null |"
+    "cd / && find box -mindepth 1 -maxdepth 2 -path box/shm -prune -o"
+    " \\( -path 'box/*/*' -o ! -type d \\) -print0 2>/dev/null |"
     " tar -cf - --sparse --null -T - 2>/dev/null; test $? -le 1";
 constexpr char kUnpack[] = "exec tar -C / -xpf - --no-same-owner --no-overwrite-dir 2>/dev/null";
 

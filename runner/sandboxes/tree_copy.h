@@ -10,7 +10,8 @@
 
 namespace forkbox::sandboxes {
 
-// What is below the work directory and /tmp: names, contents, modes, times, links. At most
+// What is in the folders below /box: the work directory, /tmp and those that are bound to /home,
+// /var and so on, but not shared memory. Names, contents, modes, times, links. At most
 // `max_bytes` of archive. kUnavailable: one of the boxes could not do it, or has no room for it.
 // kDeadlineExceeded.
 Result<void> CopyTree(sandbox::Box& from, sandbox::Box& to, std::uint64_t max_bytes,
