@@ -60,7 +60,7 @@ class LostRunnersTest : public testing::Test {
     bool lost = false;
     for (auto passed = 0s; passed < time; passed += 1s) {
       clock_.Advance(1s);
-      lost = lost || runners_.Look().value_or(0) != 0;
+      lost = runners_.Look().value_or(0) != 0 || lost;
     }
     return lost;
   }
