@@ -48,7 +48,7 @@ TEST(KeyGateTest, AnswersATakenCallWhoseHandlerFailsAfterItWasSetAside) {
 
   std::promise<int> answered;
   http::Call call;
-  call.fields = {{"Authorization", "Bearer zb_live_nobody_has_heard_of_this_key"}};
+  call.fields = {{"Authorization", "Bearer exec0_" + std::string(32, 'n')}};
   call.taken = std::make_shared<FakeTaken>(&answered);
   handler(call);
   auto status = answered.get_future();
