@@ -5,6 +5,7 @@
 
 #include "api/auth/key_gate.h"
 #include "api/auth/presented_keys.h"
+#include "api/opensandbox/execd_limits.h"
 #include "webhook/url_check.h"
 
 namespace forkbox::api {
@@ -92,6 +93,7 @@ Result<void> ApiServer::Start() {
 
   http::Server::Options http = options_.http;
   http.log = parts_.log;
+  if (lifecycle_) WidenForExecd(&http.limits);
   // A path may take more than the rest, never less.
   const auto limit_of = [this, otherwise = http.limits.max_body_bytes](std::string_view path) {
     return std::max(

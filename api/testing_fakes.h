@@ -510,7 +510,10 @@ class FakeSandboxes final : public store::SandboxStore {
     return false;
   }
   Result<bool> SetExpiry(const std::string&, std::int64_t) override { return false; }
-  Result<bool> SetMetadata(const std::string&, const Pairs&) override { return false; }
+  Result<bool> DeleteFailed(const std::string&, std::int64_t) override { return false; }
+  Result<bool> SetMetadata(const std::string&, const Pairs&, const Pairs&) override {
+    return false;
+  }
   Result<std::uint64_t> FailOfRunner(const std::string&, const std::string&,
                                      std::int64_t) override {
     return std::uint64_t{0};

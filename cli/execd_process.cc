@@ -7,6 +7,7 @@
 
 #include "api/http/server.h"
 #include "api/opensandbox/execd_face.h"
+#include "api/opensandbox/execd_limits.h"
 #include "cli/engine.h"
 #include "cli/privileges.h"
 #include "cli/session_contexts.h"
@@ -92,10 +93,7 @@ Result<void> ExecdProcess::StartServer() {
   options.log = log_;
   options.limits.max_connections = config_.max_connections;
   options.limits.max_body_bytes = face_options.max_body_bytes;
-  // Clients name many files in one query, and take their time with what they read.
-  options.limits.max_target_bytes = 32U << 10;
-  options.limits.max_head_bytes = 64U << 10;
-  options.limits.write_gap_timeout = std::chrono::seconds(60);
+  api::WidenForExecd(&options.limits);
   options.error_body = [](const http::OwnAnswer& answer) {
     return api::ExecdFace::OwnError(answer);
   };

@@ -56,8 +56,13 @@ inline constexpr std::string_view kSetSandboxState =
     " WHERE id = $1 AND" FORKBOX_NOT_FINAL;
 inline constexpr std::string_view kSetSandboxExpiry =
     "UPDATE sandboxes SET expires_unix_ms = $2 WHERE id = $1 AND" FORKBOX_NOT_FINAL;
+// $1 id, $2 metadata, $3 what it was
 inline constexpr std::string_view kSetSandboxMetadata =
-    "UPDATE sandboxes SET metadata = $2 WHERE id = $1 AND" FORKBOX_NOT_FINAL;
+    "UPDATE sandboxes SET metadata = $2 WHERE id = $1 AND metadata = $3 AND" FORKBOX_NOT_FINAL;
+// $1 id, $2 now
+inline constexpr std::string_view kDeleteFailedSandbox =
+    "UPDATE sandboxes SET state = 'Terminated', changed_unix_ms = $2"
+    " WHERE id = $1 AND state = 'Failed'";
 
 // $1 runner, $2 reason, $3 message, $4 now
 inline constexpr std::string_view kFailSandboxesOfRunner =

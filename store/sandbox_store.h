@@ -71,10 +71,13 @@ class SandboxStore {
   virtual Result<bool> SetState(const std::string& id, SandboxState state,
                                 const std::string& reason, const std::string& message,
                                 std::int64_t now_unix_ms) = 0;
+  // For its owner, who has seen that it failed: kTerminated. False when the row is not kFailed.
+  virtual Result<bool> DeleteFailed(const std::string& id, std::int64_t now_unix_ms) = 0;
   virtual Result<bool> SetExpiry(const std::string& id, std::int64_t expires_unix_ms) = 0;
-  // The whole new metadata.
+  // The whole new metadata in the place of `was`, as Get() had it. False when it has changed since.
   virtual Result<bool> SetMetadata(
-      const std::string& id, const std::vector<std::pair<std::string, std::string>>& metadata) = 0;
+      const std::string& id, const std::vector<std::pair<std::string, std::string>>& was,
+      const std::vector<std::pair<std::string, std::string>>& metadata) = 0;
 
   // Makes every row of that runner that is not final kFailed. For a runner that starts anew.
   virtual Result<std::uint64_t> FailOfRunner(const std::string& runner_id,

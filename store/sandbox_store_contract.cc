@@ -71,7 +71,7 @@ TEST_P(SandboxStoreContract, AFinalStateStays) {
   EXPECT_TRUE(*sandboxes().SetState("a", SandboxState::kTerminated, "deleted", "by you", 3'000));
   EXPECT_FALSE(*sandboxes().SetState("a", SandboxState::kRunning, "", "", 4'000));
   EXPECT_FALSE(*sandboxes().SetExpiry("a", 10'000));
-  EXPECT_FALSE(*sandboxes().SetMetadata("a", {{"k", "v"}}));
+  EXPECT_FALSE(*sandboxes().SetMetadata("a", {}, {{"k", "v"}}));
   EXPECT_FALSE(*sandboxes().SetState("none", SandboxState::kRunning, "", "", 4'000));
   const auto read = *sandboxes().Get("a");
   EXPECT_EQ(read->state, SandboxState::kTerminated);
@@ -80,6 +80,19 @@ TEST_P(SandboxStoreContract, AFinalStateStays) {
   EXPECT_EQ(read->changed_unix_ms, 3'000);
   EXPECT_EQ(read->expires_unix_ms, 9'000);
   EXPECT_THAT(read->metadata, IsEmpty());
+}
+
+TEST_P(SandboxStoreContract, OnlyAFailedOneIsDeletedAsSuch) {
+  ASSERT_TRUE(sandboxes().Insert(Sandbox("a", 1'000)).has_value());
+  EXPECT_FALSE(*sandboxes().DeleteFailed("a", 2'000));
+  EXPECT_FALSE(*sandboxes().DeleteFailed("none", 2'000));
+  ASSERT_TRUE(*sandboxes().SetState("a", SandboxState::kFailed, "runner_lost", "gone", 2'000));
+  EXPECT_TRUE(*sandboxes().DeleteFailed("a", 3'000));
+  EXPECT_FALSE(*sandboxes().DeleteFailed("a", 4'000));
+  const auto read = *sandboxes().Get("a");
+  EXPECT_EQ(read->state, SandboxState::kTerminated);
+  EXPECT_EQ(read->reason, "runner_lost");
+  EXPECT_EQ(read->changed_unix_ms, 3'000);
 }
 
 TEST_P(SandboxStoreContract, ListsAreFilteredAndPaged) {
@@ -114,7 +127,8 @@ TEST_P(SandboxStoreContract, ListsAreFilteredAndPaged) {
 
 TEST_P(SandboxStoreContract, NewMetadataTakesThePlaceOfTheOld) {
   ASSERT_TRUE(sandboxes().Insert(Sandbox("a", 1'000, {{"p", "x"}})).has_value());
-  ASSERT_TRUE(*sandboxes().SetMetadata("a", {{"q", "y"}}));
+  ASSERT_TRUE(*sandboxes().SetMetadata("a", {{"p", "x"}}, {{"q", "y"}}));
+  EXPECT_FALSE(*sandboxes().SetMetadata("a", {{"p", "x"}}, {{"q", "z"}})) << "somebody was first";
   EXPECT_EQ((*sandboxes().Get("a"))->metadata, (Pairs{{"q", "y"}}));
   EXPECT_THAT(Ids(sandboxes(), {.metadata = {{"p", "x"}}}), IsEmpty());
   EXPECT_THAT(Ids(sandboxes(), {.metadata = {{"q", "y"}}}), ElementsAre("a"));
@@ -175,7 +189,7 @@ TEST_P(SandboxStoreContract, BadTextIsRefused) {
   EXPECT_EQ(sandboxes().Insert(Sandbox("a", 1, {{"k", "\xFF"}})).error().code,
             ErrorCode::kInvalidArgument);
   ASSERT_TRUE(sandboxes().Insert(Sandbox("a", 1)).has_value());
-  EXPECT_EQ(sandboxes().SetMetadata("a", {{std::string("\0", 1), ""}}).error().code,
+  EXPECT_EQ(sandboxes().SetMetadata("a", {}, {{std::string("\0", 1), ""}}).error().code,
             ErrorCode::kInvalidArgument);
 }
 

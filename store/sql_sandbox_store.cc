@@ -164,20 +164,27 @@ Result<bool> SqlSandboxStore::SetState(const std::string& id, SandboxState state
                                          AnyAffected});
 }
 
+Result<bool> SqlSandboxStore::DeleteFailed(const std::string& id, std::int64_t now_unix_ms) {
+  if (!IsPlausibleId(id)) return false;
+  return writer_.Run<bool>(kDurability,
+                           {sql::kDeleteFailedSandbox, {id, now_unix_ms}, AnyAffected});
+}
+
 Result<bool> SqlSandboxStore::SetExpiry(const std::string& id, std::int64_t expires_unix_ms) {
   if (!IsPlausibleId(id)) return false;
   return writer_.Run<bool>(kDurability,
                            {sql::kSetSandboxExpiry, {id, expires_unix_ms}, AnyAffected});
 }
 
-Result<bool> SqlSandboxStore::SetMetadata(const std::string& id, const Pairs& metadata) {
+Result<bool> SqlSandboxStore::SetMetadata(const std::string& id, const Pairs& was,
+                                          const Pairs& metadata) {
   if (!IsPlausibleId(id)) return false;
-  if (!AllText(metadata)) {
+  if (!AllText(was) || !AllText(metadata)) {
     return Fail(ErrorCode::kInvalidArgument, "sandbox: metadata is not text");
   }
   return writer_.Run<bool>(kDurability,
                            {sql::kSetSandboxMetadata,
-                            {id, MetadataJson(metadata)},
+                            {id, MetadataJson(metadata), MetadataJson(was)},
                             [&](Connection& to, const Ran& ran) -> Result<Result<bool>> {
                               if (ran.rows.affected == 0) return Result<bool>(false);
                               const auto gone = to.Execute(sql::kDeleteLabels, {id});

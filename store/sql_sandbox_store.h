@@ -25,9 +25,10 @@ class SqlSandboxStore final : public SandboxStore {
   Result<SandboxPage> List(const SandboxQuery& query) override;
   Result<bool> SetState(const std::string& id, SandboxState state, const std::string& reason,
                         const std::string& message, std::int64_t now_unix_ms) override;
+  Result<bool> DeleteFailed(const std::string& id, std::int64_t now_unix_ms) override;
   Result<bool> SetExpiry(const std::string& id, std::int64_t expires_unix_ms) override;
   Result<bool> SetMetadata(
-      const std::string& id,
+      const std::string& id, const std::vector<std::pair<std::string, std::string>>& was,
       const std::vector<std::pair<std::string, std::string>>& metadata) override;
   Result<std::uint64_t> FailOfRunner(const std::string& runner_id, const std::string& reason,
                                      std::int64_t now_unix_ms) override;

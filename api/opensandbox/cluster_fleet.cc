@@ -1,6 +1,7 @@
 #include "api/opensandbox/cluster_fleet.h"
 
 #include <algorithm>
+#include <condition_variable>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -8,6 +9,8 @@
 #include "api/opensandbox/execd_face.h"
 #include "api/opensandbox/lifecycle_problem.h"
 #include "api/opensandbox/sandbox_wire.h"
+#include "base/uuid.h"
+#include "runner/sandboxes/lost_runners.h"
 #include "schema/json.h"
 
 namespace forkbox::api {
@@ -17,7 +20,7 @@ using std::chrono::milliseconds;
 using store::SandboxRecord;
 using store::SandboxState;
 
-constexpr milliseconds kRefreshInterval{1'000};
+constexpr milliseconds kWatchInterval{1'000};
 // Runners that are tried for a new sandbox.
 constexpr std::size_t kMaxTries = 4;
 
@@ -28,11 +31,25 @@ ClusterFleet::ClusterFleet(Options options, store::Store& store, const Clock& cl
       store_(store),
       clock_(clock),
       log_(std::move(log)),
-      // Runners that beat while we were away get the time to show up.
-      refresh_at_(clock_.Now() + options_.runner_lost_after),
-      threads_(std::make_unique<ExecdThreads>(options_.max_proxied)) {}
+      threads_(std::make_unique<ExecdThreads>(options_.max_proxied)),
+      watcher_([this](const std::stop_token& stop) { Watch(stop); }) {}
 
-void ClusterFleet::Close() { threads_.reset(); }
+void ClusterFleet::Close() {
+  GiveUp();
+  threads_.reset();
+  watcher_ = {};
+}
+
+void ClusterFleet::Watch(const std::stop_token& stop) {
+  sandboxes::LostRunners lost(options_.runner_lost_after, store_.sandboxes(), clock_);
+  std::mutex mutex;
+  std::condition_variable_any never;
+  std::unique_lock lock(mutex);
+  while (!never.wait_for(lock, stop, kWatchInterval, [&] { return stop.stop_requested(); })) {
+    const auto failed = lost.Look();
+    if (failed && *failed != 0) log_.Warn("sandbox.runner_lost", {{"sandboxes", *failed}});
+  }
+}
 
 Result<std::vector<ClusterFleet::Runner>> ClusterFleet::Runners() {
   const auto alive =
@@ -77,79 +94,87 @@ Result<SandboxRecord> ClusterFleet::Create(sandboxes::SandboxSpec spec) {
   std::ranges::stable_sort(
       *runners, [](const Runner& a, const Runner& b) { return a.service.room > b.service.room; });
   Error last{ErrorCode::kQueueFull, "no runner has room for one more sandbox of that size"};
-  const std::string body = SpecToJson(spec);
   for (std::size_t i = 0; i < std::min(kMaxTries, runners->size()); ++i) {
+    // The one before may have left a row with its own.
+    if (i > 0) spec.id = NewUuidV7();
     const auto& service = (*runners)[i].service;
-    const Result<void> made = AskRunner(service.address, service.control_token, "POST",
-                                        kControlRoot, body, options_.call_timeout);
-    if (made) return Read(spec.id);
+    auto made =
+        Made(service, spec.id, Ask(service, "POST", "", SpecToJson(spec), options_.call_timeout));
+    if (made) return made;
     last = made.error();
     log_.Warn("sandbox.create_failed",
               {{"sandbox_id", spec.id}, {"runner_id", (*runners)[i].id}, {"error", last.message}});
-    if (last.code == ErrorCode::kDeadlineExceeded) {
-      // Nobody would ever know of it.
-      (void)AskRunner(service.address, service.control_token, "DELETE",
-                      kControlRoot + ("/" + spec.id), "", options_.call_timeout);
-      break;
-    }
+    if (given_up_) break;
     if (last.code != ErrorCode::kQueueFull && last.code != ErrorCode::kUnavailable) break;
   }
   return Fail(std::move(last));
 }
 
 Result<SandboxRecord> ClusterFleet::Fork(const SandboxRecord& source, sandboxes::SandboxSpec spec) {
-  if (auto forked = Ask(source, "POST", "/fork", SpecToJson(spec), options_.fork_timeout);
-      !forked) {
-    return Fail(forked.error());
-  }
-  return Read(spec.id);
+  const auto service = ServiceOf(source);
+  if (!service) return Fail(service.error());
+  return Made(
+      *service, spec.id,
+      Ask(*service, "POST", "/" + source.id + "/fork", SpecToJson(spec), options_.fork_timeout));
 }
 
-Result<void> ClusterFleet::Ask(const SandboxRecord& record, const char* method,
-                               const std::string& path, const std::string& body,
-                               milliseconds timeout) {
+Result<SandboxRecord> ClusterFleet::Made(const runner::SandboxService& service,
+                                         const std::string& id, const Result<std::string>& answer) {
+  Error why{ErrorCode::kUnavailable, "the runner does not say what it made"};
+  if (answer) {
+    if (auto record = RecordFromJson(*answer)) return *std::move(record);
+    // A neighbouring version.
+    auto record = Read(id);
+    if (record) return record;
+    why = record.error();
+  } else {
+    why = answer.error();
+    if (why.code != ErrorCode::kDeadlineExceeded) return Fail(std::move(why));
+  }
+  // Nobody would ever know of it. This must get through when all else is given up.
+  const std::atomic<bool> never = false;
+  (void)AskRunner(service.address, service.control_token, "DELETE", kControlRoot + ("/" + id), "",
+                  options_.delete_timeout, never);
+  return Fail(std::move(why));
+}
+
+Result<std::string> ClusterFleet::Ask(const runner::SandboxService& service, const char* method,
+                                      const std::string& path, const std::string& body,
+                                      milliseconds timeout) {
+  return AskRunner(service.address, service.control_token, method, kControlRoot + path, body,
+                   timeout, given_up_);
+}
+
+Result<void> ClusterFleet::AskOf(const SandboxRecord& record, const char* method,
+                                 const std::string& path, const std::string& body) {
   const auto service = ServiceOf(record);
   if (!service) return Fail(service.error());
-  return AskRunner(service->address, service->control_token, method,
-                   kControlRoot + ("/" + record.id) + path, body, timeout);
+  const auto answer = Ask(*service, method, "/" + record.id + path, body, options_.call_timeout);
+  if (!answer) return Fail(answer.error());
+  return {};
 }
 
 Result<void> ClusterFleet::Delete(const SandboxRecord& record) {
-  return Ask(record, "DELETE", "", "", options_.call_timeout);
+  return AskOf(record, "DELETE", "", "");
 }
 Result<void> ClusterFleet::Pause(const SandboxRecord& record) {
-  return Ask(record, "POST", "/pause", "{}", options_.call_timeout);
+  return AskOf(record, "POST", "/pause", "{}");
 }
 Result<void> ClusterFleet::Resume(const SandboxRecord& record) {
-  return Ask(record, "POST", "/resume", "{}", options_.call_timeout);
+  return AskOf(record, "POST", "/resume", "{}");
 }
 Result<void> ClusterFleet::Renew(const SandboxRecord& record, std::int64_t expires_unix_ms) {
-  return Ask(record, "POST", "/renew", schema::DumpJson({{"expires_unix_ms", expires_unix_ms}}),
-             options_.call_timeout);
-}
-
-void ClusterFleet::Refresh() {
-  {
-    const std::lock_guard lock(mutex_);
-    if (clock_.Now() < refresh_at_) return;
-    refresh_at_ = clock_.Now() + kRefreshInterval;
-  }
-  const std::int64_t now = clock_.UnixMillis();
-  const auto failed =
-      store_.sandboxes().FailOfLostRunners(now - options_.runner_lost_after.count(), now);
-  if (!failed) {
-    // While a store is away nobody is seen; afterwards everybody gets the time to show up.
-    const std::lock_guard lock(mutex_);
-    refresh_at_ = clock_.Now() + options_.runner_lost_after;
-  } else if (*failed != 0) {
-    log_.Warn("sandbox.runner_lost", {{"sandboxes", *failed}});
-  }
+  return AskOf(record, "POST", "/renew", schema::DumpJson({{"expires_unix_ms", expires_unix_ms}}));
 }
 
 void ClusterFleet::Proxy(http::Call& call) {
   auto moved = std::make_shared<http::Call>(std::move(call));
-  // When all threads are busy the connection ends with the last copy.
-  (void)threads_->Run([this, moved] { Serve(*moved); });
+  if (threads_->Run([this, moved] { Serve(*moved); })) return;
+  const LifecycleProblem busy{.status = 503,
+                              .code = "SANDBOX::UNKNOWN_ERROR",
+                              .message = "too many connections are handed on to sandboxes at once",
+                              .headers = {{"Retry-After", "1"}}};
+  moved->Answer(busy.status, "application/json", LifecycleBody(busy), busy.headers);
 }
 
 }  // namespace forkbox::api

@@ -10,7 +10,8 @@
 namespace forkbox::api {
 namespace {
 
-constexpr std::size_t kMaxAnswer = 64U << 10;
+// A record holds what was asked for, which may be long.
+constexpr std::size_t kMaxAnswer = 1U << 20;
 constexpr long kConnectTimeoutMs = 2'000;
 
 std::size_t Take(char* data, std::size_t size, std::size_t count, void* to) {
@@ -20,11 +21,16 @@ std::size_t Take(char* data, std::size_t size, std::size_t count, void* to) {
   return size * count;
 }
 
+// Asked about once a second, and when something moves. Not 0: no further.
+int Progress(void* give_up, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  return static_cast<const std::atomic<bool>*>(give_up)->load() ? 1 : 0;
+}
+
 }  // namespace
 
-Result<void> AskRunner(const std::string& address, const std::string& control_token,
-                       const char* method, const std::string& path, const std::string& body,
-                       std::chrono::milliseconds timeout) {
+Result<std::string> AskRunner(const std::string& address, const std::string& control_token,
+                              const char* method, const std::string& path, const std::string& body,
+                              std::chrono::milliseconds timeout, const std::atomic<bool>& give_up) {
   static std::once_flag once;
   std::call_once(once, [] { ::curl_global_init(CURL_GLOBAL_DEFAULT); });
   const std::unique_ptr<CURL, void (*)(CURL*)> curl(::curl_easy_init(), ::curl_easy_cleanup);
@@ -45,6 +51,9 @@ Result<void> AskRunner(const std::string& address, const std::string& control_to
   ::curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT_MS, static_cast<long>(timeout.count()));
   ::curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, Take);
   ::curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &answer);
+  ::curl_easy_setopt(curl.get(), CURLOPT_NOPROGRESS, 0L);
+  ::curl_easy_setopt(curl.get(), CURLOPT_XFERINFOFUNCTION, Progress);
+  ::curl_easy_setopt(curl.get(), CURLOPT_XFERINFODATA, &give_up);
   ::curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDS, body.c_str());
   ::curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body.size()));
   ::curl_easy_setopt(curl.get(), CURLOPT_CUSTOMREQUEST, method);
@@ -53,14 +62,15 @@ Result<void> AskRunner(const std::string& address, const std::string& control_to
   if (code != CURLE_OK) {
     curl_off_t connected = 0;
     ::curl_easy_getinfo(curl.get(), CURLINFO_CONNECT_TIME_T, &connected);
-    const bool never = code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST ||
-                       (code == CURLE_OPERATION_TIMEDOUT && connected == 0);
+    const bool never =
+        code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST ||
+        ((code == CURLE_OPERATION_TIMEDOUT || code == CURLE_ABORTED_BY_CALLBACK) && connected == 0);
     return Fail(never ? ErrorCode::kUnavailable : ErrorCode::kDeadlineExceeded,
                 std::string("the runner does not answer: ") + ::curl_easy_strerror(code));
   }
   long status = 0;
   ::curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &status);
-  if (status == 200 || status == 201) return {};
+  if (status == 200 || status == 201) return answer;
   Error error = ControlErrorOf(status, answer);
   // A runner that began anew: nobody's business but ours.
   if (error.code == ErrorCode::kUnauthenticated) error.code = ErrorCode::kUnavailable;

@@ -36,6 +36,29 @@ void LifecycleFace::Diagnostics(Asked& asked) {
                        {.status = 404, .code = "NOT_FOUND", .message = "there is no such path"});
 }
 
+void LifecycleFace::StartFork(std::shared_ptr<Asked> asked) {
+  const http::Reply reply = asked->call.reply;
+  // One account has one at a time.
+  if (parts_.admission.enabled()) {
+    const std::string owner = asked->identity.owner.str();
+    {
+      const std::lock_guard lock(mutex_);
+      if (!forking_.insert(owner).second) {
+        return SendLifecycleProblem(reply, {.status = 429,
+                                            .code = "SANDBOX::TOO_MANY_FORKS",
+                                            .message = "this account has a fork under way; an "
+                                                       "account may have one at a time",
+                                            .headers = {{"Retry-After", "1"}}});
+      }
+    }
+    asked->turn = std::shared_ptr<void>(nullptr, [this, owner](void*) {
+      const std::lock_guard lock(mutex_);
+      forking_.erase(owner);
+    });
+  }
+  Post(forks_, reply, [this, asked = std::move(asked)] { Fork(*asked); });
+}
+
 void LifecycleFace::Fork(Asked& asked) {
   const auto source = Find(asked);
   if (!source) return;
@@ -55,10 +78,11 @@ void LifecycleFace::Fork(Asked& asked) {
     spec.timeout = std::chrono::seconds(std::max<std::int64_t>(60, left / 1000));
   }
   const auto record = parts_.fleet.Fork(*source, std::move(spec));
+  asked.turn.reset();  // before the answer, after which the next one may come
   if (!record) return Finish(asked, Fail(record.error()), "FORK", 202);
   ordered_json document = SandboxDocument(*record);
   document["forkedFrom"] = source->id;
-  document["copied"] = "files below the work directory and /tmp; no processes, no contexts";
+  document["copied"] = "the files of its writable folders; no processes, no contexts";
   SendLifecycleJson(asked.call.reply, 202, document, {{"Location", "/v1/sandboxes/" + record->id}});
 }
 

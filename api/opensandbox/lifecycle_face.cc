@@ -24,6 +24,7 @@ using store::SandboxRecord;
 using store::SandboxState;
 
 constexpr char kKeyHeader[] = "OPEN-SANDBOX-API-KEY";
+constexpr int kMaxPatchTries = 20;
 constexpr schema::JsonLimits kSmall{.max_depth = 8, .max_values = 1'000, .max_bytes = 64U << 10};
 
 // What has not been ended on purpose.
@@ -73,7 +74,14 @@ LifecycleFace::LifecycleFace(Options options, Parts parts, Schemas schemas)
     : options_(std::move(options)),
       parts_(std::move(parts)),
       schemas_(std::move(schemas)),
-      calls_(options_.threads, options_.max_waiting_calls) {}
+      calls_(options_.threads, options_.max_waiting_calls),
+      forks_(options_.fork_threads, options_.max_waiting_calls) {}
+
+void LifecycleFace::Close() {
+  parts_.fleet.GiveUp();
+  forks_.Close();
+  calls_.Close();
+}
 
 void LifecycleFace::RegisterOn(http::Server& server) {
   using Face = LifecycleFace;
@@ -93,7 +101,8 @@ void LifecycleFace::RegisterOn(http::Server& server) {
     // With what it says programs can be run.
     Route(server, Method::kGet, one + "/endpoints/:port", kExecute, &Face::Endpoint);
     Route(server, Method::kGet, one + "/diagnostics/:what", kRead, &Face::Diagnostics);
-    Route(server, Method::kPost, one + "/fork", kExecute, &Face::Fork);
+    RouteTo(server, Method::kPost, one + "/fork", kExecute,
+            [this](std::shared_ptr<Asked> asked) { StartFork(std::move(asked)); });
     Route(server, Method::kPost, one + "/snapshots", kExecute, &Face::NoSnapshot);
     Route(server, Method::kGet, root + "/snapshots", kRead, &Face::ListSnapshots);
     Route(server, Method::kGet, root + "/snapshots/:snapshot", kRead, &Face::FindSnapshot);
@@ -136,9 +145,25 @@ std::optional<http::AnswerBody> LifecycleFace::ErrorBody(const http::OwnAnswer& 
                                          .message = std::string(answer.message)})};
 }
 
+void LifecycleFace::Post(CallPool& pool, const http::Reply& reply, std::function<void()> call) {
+  if (pool.Post(std::move(call))) return;
+  SendLifecycleProblem(reply, {.status = 503,
+                               .code = "SANDBOX::UNKNOWN_ERROR",
+                               .message = "too many calls wait",
+                               .headers = {{"Retry-After", "1"}}});
+}
+
 void LifecycleFace::Route(http::Server& server, Method method, const std::string& path, Right right,
                           Work work) {
-  server.Route(method, path, [this, right, work](http::Call& call) {
+  RouteTo(server, method, path, right, [this, work](const std::shared_ptr<Asked>& asked) {
+    const http::Reply reply = asked->call.reply;
+    Post(calls_, reply, [this, asked, work] { (this->*work)(*asked); });
+  });
+}
+
+void LifecycleFace::RouteTo(http::Server& server, Method method, const std::string& path,
+                            Right right, Start start) {
+  server.Route(method, path, [this, right, start = std::move(start)](http::Call& call) {
     const bool own_header = call.Header(kKeyHeader) != nullptr;
     const auto identity =
         own_header
@@ -152,20 +177,12 @@ void LifecycleFace::Route(http::Server& server, Method method, const std::string
       return SendLifecycleProblem(call.reply,
                                   {.status = 413, .message = "body: must be at most 256 KiB"});
     }
-    http::Reply reply = call.reply;
-    auto asked = std::make_shared<Asked>(Asked{std::move(call), *identity});
-    if (!calls_.Post([this, asked, work] { (this->*work)(*asked); })) {
-      SendLifecycleProblem(reply, {.status = 503,
-                                   .code = "SANDBOX::UNKNOWN_ERROR",
-                                   .message = "too many calls wait",
-                                   .headers = {{"Retry-After", "1"}}});
-    }
+    start(std::make_shared<Asked>(Asked{std::move(call), *identity}));
   });
 }
 
 std::optional<SandboxRecord> LifecycleFace::Find(Asked& asked) {
   const std::string id = asked.call.Param(":id");
-  parts_.fleet.Refresh();
   const auto row = parts_.store.Get(id);
   if (!row) {
     SendLifecycleProblem(asked.call.reply, ToLifecycleProblem(row.error(), "LOOKUP"));
@@ -261,7 +278,6 @@ void LifecycleFace::List(Asked& asked) {
       query.states.push_back(*state);
     }
   }
-  parts_.fleet.Refresh();
   const Result<store::SandboxPage> found =
       query.states.empty() ? store::SandboxPage() : parts_.store.List(query);
   if (!found) return SendLifecycleProblem(call.reply, ToLifecycleProblem(found.error(), "LIST"));
@@ -285,8 +301,12 @@ void LifecycleFace::Delete(Asked& asked) {
   const auto record = Find(asked);
   if (!record) return;
   if (record->state == SandboxState::kFailed) {
-    // Nothing is left of it but its row, and that stays as it is until it is forgotten.
-    return SendEmpty(asked.call.reply, 204);
+    // Nothing is left of it but its row.
+    const auto written = parts_.store.DeleteFailed(record->id, parts_.clock.UnixMillis());
+    Result<void> done;
+    if (!written) done = Fail(written.error());
+    if (written && !*written) done = Fail(ErrorCode::kNotFound, "somebody was first");
+    return Finish(asked, done, "DELETE", 204);
   }
   Finish(asked, parts_.fleet.Delete(*record), "DELETE", 204);
 }
@@ -355,36 +375,25 @@ void LifecycleFace::PatchMetadata(Asked& asked) {
   if (const auto fits = schemas_.metadata.Validate(*body); !fits) {
     return SendLifecycleProblem(reply, Unprocessable(fits.error().message));
   }
-  std::map<std::string, std::string> merged(record->metadata.begin(), record->metadata.end());
-  const LifecycleProblem bad{
-      .status = 400, .code = "SANDBOX::INVALID_METADATA_LABEL", .message = ""};
-  for (const auto& [key, value] : body->items()) {
-    const bool gone = value.is_null();
-    const std::string text = gone ? std::string() : value.get<std::string>();
-    if (auto problem = LabelProblem(key, text)) {
-      LifecycleProblem why = bad;
-      why.message = *std::move(problem);
-      return SendLifecycleProblem(reply, why);
+  // Somebody else may patch it at the same time; then what he wrote is what is patched.
+  for (int tries = 0; tries < kMaxPatchTries; ++tries) {
+    const auto merged = MergedLabels(record->metadata, *body);
+    if (!merged) return SendLifecycleProblem(reply, merged.error());
+    const Result<bool> written = parts_.store.SetMetadata(record->id, record->metadata, *merged);
+    if (!written) return SendLifecycleProblem(reply, ToLifecycleProblem(written.error(), "PATCH"));
+    if (*written) {
+      record->metadata = *merged;
+      return SendLifecycleJson(reply, 200, SandboxDocument(*record));
     }
-    if (gone) {
-      merged.erase(key);
-    } else {
-      merged[key] = text;
-    }
+    record = Find(asked);
+    if (!record) return;
+    if (store::IsFinal(record->state)) break;
   }
-  if (merged.size() > kMaxLabels) {
-    LifecycleProblem why = bad;
-    why.message = "metadata: at most " + std::to_string(kMaxLabels) + " labels";
-    return SendLifecycleProblem(reply, why);
-  }
-  record->metadata.assign(merged.begin(), merged.end());
-  const Result<bool> written = parts_.store.SetMetadata(record->id, record->metadata);
-  if (!written) return SendLifecycleProblem(reply, ToLifecycleProblem(written.error(), "PATCH"));
-  if (!*written) {
-    return SendLifecycleProblem(
-        reply, ToLifecycleProblem({ErrorCode::kConflict, "the sandbox has ended"}, "PATCH"));
-  }
-  SendLifecycleJson(reply, 200, SandboxDocument(*record));
+  SendLifecycleProblem(
+      reply, ToLifecycleProblem({ErrorCode::kConflict, store::IsFinal(record->state)
+                                                           ? "the sandbox has ended"
+                                                           : "too many change it at once"},
+                                "PATCH"));
 }
 
 void LifecycleFace::Endpoint(Asked& asked) {

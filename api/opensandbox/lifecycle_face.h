@@ -23,6 +23,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -44,6 +45,7 @@ class LifecycleFace {
  public:
   struct Options {
     std::size_t threads = 16;
+    std::size_t fork_threads = 4;  // forks take as long as a box likes: none waits behind them
     std::size_t max_waiting_calls = 1'000;
     SandboxBounds bounds = {};
     std::size_t max_per_account = 20;  // live at once; with keys
@@ -72,8 +74,8 @@ class LifecycleFace {
   static bool IsOpen(std::string_view path);
 
   void EndStreams() { parts_.fleet.EndStreams(); }
-  // Answers what waits; to be called before the store goes away.
-  void Close() { calls_.Close(); }
+  // Drops what waits; to be called before the store goes away.
+  void Close();
 
  private:
   struct Schemas {
@@ -85,14 +87,21 @@ class LifecycleFace {
   struct Asked {
     http::Call call;
     KeyIdentity identity;
+    std::shared_ptr<void> turn = {};  // of its account, while it is held
   };
   using Work = void (LifecycleFace::*)(Asked& asked);
+  using Start = std::function<void(std::shared_ptr<Asked> asked)>;  // does not block
 
   LifecycleFace(Options options, Parts parts, Schemas schemas);
 
   void Route(http::Server& server, http::Method method, const std::string& path, Right right,
              Work work);
+  // The same, of what is let in.
+  void RouteTo(http::Server& server, http::Method method, const std::string& path, Right right,
+               Start start);
+  void Post(CallPool& pool, const http::Reply& reply, std::function<void()> call);
 
+  void StartFork(std::shared_ptr<Asked> asked);
   void CreateOne(Asked& asked);
   void List(Asked& asked);
   void Get(Asked& asked);
@@ -131,7 +140,9 @@ class LifecycleFace {
   const Schemas schemas_;
   std::mutex mutex_;
   std::map<std::string, std::size_t> pending_;  // by mutex_; creates under way, by account
-  CallPool calls_;                              // last: its calls use all of the above
+  std::set<std::string> forking_;               // by mutex_; accounts that have a fork under way
+  CallPool calls_;                              // these two last: their calls use all of the above
+  CallPool forks_;
 };
 
 }  // namespace forkbox::api

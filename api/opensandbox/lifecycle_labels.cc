@@ -1,6 +1,8 @@
 #include "api/opensandbox/lifecycle_labels.h"
 
 #include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
 
 #include "api/http/call.h"
 
@@ -66,6 +68,29 @@ std::optional<std::string> LabelProblem(std::string_view key, std::string_view v
            "digit at both ends";
   }
   return std::nullopt;
+}
+
+tl::expected<Labels, LifecycleProblem> MergedLabels(const Labels& labels,
+                                                    const nlohmann::json& changes) {
+  const auto bad = [](std::string message) {
+    return tl::unexpected(LifecycleProblem{
+        .status = 400, .code = "SANDBOX::INVALID_METADATA_LABEL", .message = std::move(message)});
+  };
+  std::map<std::string, std::string> merged(labels.begin(), labels.end());
+  for (const auto& [key, value] : changes.items()) {
+    const bool gone = value.is_null();
+    const std::string text = gone ? std::string() : value.get<std::string>();
+    if (auto problem = LabelProblem(key, text)) return bad(*std::move(problem));
+    if (gone) {
+      merged.erase(key);
+    } else {
+      merged[key] = text;
+    }
+  }
+  if (merged.size() > kMaxLabels) {
+    return bad("metadata: at most " + std::to_string(kMaxLabels) + " labels");
+  }
+  return Labels(merged.begin(), merged.end());
 }
 
 std::optional<Labels> ParseLabelFilter(std::string_view text) {

@@ -9,6 +9,8 @@
 #include <utility>
 
 #include "api/opensandbox/lifecycle_labels.h"
+#include "runner/execd/commands_program.h"
+#include "runner/sandboxes/entrypoint.h"
 #include "schema/json.h"
 
 namespace forkbox::api {
@@ -182,7 +184,7 @@ Parsed<Labels> ParseMetadata(const json* metadata) {
   return labels;
 }
 
-Parsed<std::optional<seconds>> ParseRenewal(const json* extensions) {
+Parsed<std::optional<seconds>> ParseRenewal(const json* extensions, const SandboxBounds& bounds) {
   constexpr const char* kName = "access.renew.extend.seconds";
   const json* value = extensions == nullptr ? nullptr : Member(*extensions, kName);
   if (value == nullptr) return std::optional<seconds>();
@@ -191,6 +193,11 @@ Parsed<std::optional<seconds>> ParseRenewal(const json* extensions) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
   if (error != std::errc() || end != text.data() + text.size() || count < 300 || count > 86'400) {
     return Bad(std::string("extensions.") + kName + ": must be from 300 to 86400");
+  }
+  if (count > bounds.max_timeout.count()) {
+    return Bad(std::string("extensions.") + kName + ": at most " +
+               std::to_string(bounds.max_timeout.count()) +
+               " here (--sandbox-max-timeout-seconds)");
   }
   return std::optional<seconds>(count);
 }
@@ -209,6 +216,9 @@ Parsed<std::vector<std::string>> ParseEntrypoint(const json* entrypoint) {
     words.push_back(text);
   }
   if (words.front().empty()) return BadEntrypoint("entrypoint: must begin with a program");
+  if (sandboxes::EntrypointCommand(words).size() > execd::kMaxCommandBytes) {
+    return BadEntrypoint("entrypoint: must be less than 128 KiB, quoted for a shell");
+  }
   return words;
 }
 
@@ -289,7 +299,7 @@ tl::expected<sandboxes::SandboxSpec, LifecycleProblem> ParseSandboxRequest(
   auto metadata = ParseMetadata(Member(*body, "metadata"));
   if (!metadata) return tl::unexpected(std::move(metadata.error()));
   spec.metadata = *std::move(metadata);
-  auto renewal = ParseRenewal(Member(*body, "extensions"));
+  auto renewal = ParseRenewal(Member(*body, "extensions"), bounds);
   if (!renewal) return tl::unexpected(std::move(renewal.error()));
   spec.renew_on_access = *renewal;
   if (const json* timeout = Member(*body, "timeout")) {

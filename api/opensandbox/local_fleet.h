@@ -39,7 +39,6 @@ class LocalFleet final : public SandboxFleet {
   Result<void> Renew(const store::SandboxRecord& record, std::int64_t expires_unix_ms) override {
     return host_.Renew(record.id, expires_unix_ms);
   }
-  void Refresh() override {}  // who answers is alive
   [[nodiscard]] bool reachable_elsewhere() const override { return false; }
 
   void Proxy(http::Call& call) override { proxy_.Serve(call); }

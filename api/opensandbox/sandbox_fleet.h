@@ -31,8 +31,6 @@ class SandboxFleet {
   virtual Result<void> Pause(const store::SandboxRecord& record) = 0;
   virtual Result<void> Resume(const store::SandboxRecord& record) = 0;
   virtual Result<void> Renew(const store::SandboxRecord& record, std::int64_t expires_unix_ms) = 0;
-  // Sees to it that rows tell the truth about sandboxes whose runner is gone.
-  virtual void Refresh() = 0;
 
   // Clients can reach a sandbox at its record's address; else at this server only.
   [[nodiscard]] virtual bool reachable_elsewhere() const = 0;
@@ -47,6 +45,10 @@ class SandboxFleet {
   // Ends streams that have no end of their own, as far as it knows of any: its servers wait for
   // what runs. Does not block.
   virtual void EndStreams() {}
+
+  // What waits for somebody elsewhere, now and from now on, fails soon: kUnavailable. For a server
+  // that is about to stop. Does not block.
+  virtual void GiveUp() {}
 
   // Ends what it does for others; to be called when the servers that call it have stopped.
   virtual void Close() = 0;

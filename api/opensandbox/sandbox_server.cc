@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "api/opensandbox/execd_limits.h"
 #include "api/opensandbox/lifecycle_face.h"
 #include "api/opensandbox/sandbox_wire.h"
 #include "runner/sandboxes/sandbox_token.h"
@@ -60,7 +61,8 @@ SandboxServer::SandboxServer(Options options, sandboxes::SandboxHost& host, cons
       face_(std::make_unique<ExecdFace>(
           ExecdFace::Options{.max_body_bytes = SandboxProxy::kMaxBodyBytes}, clock, log)),
       proxy_(host, *face_),
-      calls_(options_.control_threads, 1'000) {
+      calls_(options_.control_threads, 1'000),
+      forks_(options_.fork_threads, 100) {
   http::Server::Options http;
   http.address = options_.address;
   http.port = options_.port;
@@ -68,6 +70,7 @@ SandboxServer::SandboxServer(Options options, sandboxes::SandboxHost& host, cons
   http.log = log;
   http.limits.max_connections = options_.max_connections;
   http.limits.max_body_bytes = kMaxControlBody;
+  WidenForExecd(&http.limits);
   http.body_limit = [this](Method, std::string_view target, const http::Fields& fields) {
     return std::max(kMaxControlBody, proxy_.BodyLimit(BelowSandboxes(target), fields));
   };
@@ -87,36 +90,43 @@ SandboxServer::SandboxServer(Options options, sandboxes::SandboxHost& host, cons
 
   const std::string all = kControlRoot;
   const std::string one = all + "/:id";
-  Control(Method::kPost, all, 201,
-          [this](const std::string&, const std::string& body) -> Result<void> {
+  const auto done = [](const Result<void>& result) -> Result<std::string> {
+    if (!result) return Fail(result.error());
+    return "{}";
+  };
+  const auto made = [](const Result<store::SandboxRecord>& record) -> Result<std::string> {
+    if (!record) return Fail(record.error());
+    return RecordToJson(*record);
+  };
+  Control(calls_, Method::kPost, all, 201,
+          [this, made](const std::string&, const std::string& body) -> Result<std::string> {
             auto spec = SpecFromJson(body);
             if (!spec) return Fail(spec.error());
-            const auto made = host_.Create(*std::move(spec));
-            if (!made) return Fail(made.error());
-            return {};
+            return made(host_.Create(*std::move(spec)));
           });
-  Control(Method::kPost, one + "/fork", 201,
-          [this](const std::string& id, const std::string& body) -> Result<void> {
+  Control(forks_, Method::kPost, one + "/fork", 201,
+          [this, made](const std::string& id, const std::string& body) -> Result<std::string> {
             auto spec = SpecFromJson(body);
             if (!spec) return Fail(spec.error());
-            const auto made = host_.Fork(id, *std::move(spec));
-            if (!made) return Fail(made.error());
-            return {};
+            return made(host_.Fork(id, *std::move(spec)));
           });
-  Control(Method::kDelete, one, 200,
-          [this](const std::string& id, const std::string&) { return host_.Delete(id); });
-  Control(Method::kPost, one + "/pause", 200,
-          [this](const std::string& id, const std::string&) { return host_.Pause(id); });
-  Control(Method::kPost, one + "/resume", 200,
-          [this](const std::string& id, const std::string&) { return host_.Resume(id); });
-  Control(Method::kPost, one + "/renew", 200,
-          [this](const std::string& id, const std::string& body) -> Result<void> {
+  Control(
+      calls_, Method::kDelete, one, 200,
+      [this, done](const std::string& id, const std::string&) { return done(host_.Delete(id)); });
+  Control(
+      calls_, Method::kPost, one + "/pause", 200,
+      [this, done](const std::string& id, const std::string&) { return done(host_.Pause(id)); });
+  Control(
+      calls_, Method::kPost, one + "/resume", 200,
+      [this, done](const std::string& id, const std::string&) { return done(host_.Resume(id)); });
+  Control(calls_, Method::kPost, one + "/renew", 200,
+          [this, done](const std::string& id, const std::string& body) -> Result<std::string> {
             const auto read = schema::ParseJson(body, {.max_depth = 4, .max_bytes = 4096});
             if (!read || !read->is_object() || !read->contains("expires_unix_ms") ||
                 !(*read)["expires_unix_ms"].is_number_integer()) {
               return Fail(ErrorCode::kInvalidArgument, "expires_unix_ms: not as it must be");
             }
-            return host_.Renew(id, (*read)["expires_unix_ms"].get<std::int64_t>());
+            return done(host_.Renew(id, (*read)["expires_unix_ms"].get<std::int64_t>()));
           });
 }
 
@@ -127,22 +137,24 @@ Result<void> SandboxServer::Start() { return server_->Start(); }
 void SandboxServer::Stop() {
   server_->Stop();
   calls_.Close();
+  forks_.Close();
   face_.reset();
 }
 
-void SandboxServer::Control(Method method, const std::string& path, int status, Work work) {
-  server_->Route(method, path, [this, status, work = std::move(work)](http::Call& call) {
+void SandboxServer::Control(CallPool& pool, Method method, const std::string& path, int status,
+                            Work work) {
+  server_->Route(method, path, [this, &pool, status, work = std::move(work)](http::Call& call) {
     const std::string* token = call.Header(kControlHeader);
     if (token == nullptr || !sandboxes::SameToken(*token, options_.control_token)) {
       return SendError(call.reply, {ErrorCode::kUnauthenticated, "not the token of this runner"});
     }
     const auto run = [status, work, id = call.Param(":id"), body = std::move(call.body),
                       reply = call.reply]() mutable {
-      const Result<void> done = work(id, body);
-      if (!done) return SendError(reply, done.error());
-      reply.Send(status, kJsonType, "{}");
+      const Result<std::string> answer = work(id, body);
+      if (!answer) return SendError(reply, answer.error());
+      reply.Send(status, kJsonType, *answer);
     };
-    if (!calls_.Post(run)) {
+    if (!pool.Post(run)) {
       SendError(call.reply, {ErrorCode::kUnavailable, "too many calls wait"});
     }
   });

@@ -31,6 +31,7 @@ class SandboxServer {
     std::size_t max_connections = 1'000;
     std::string control_token;        // not empty
     std::size_t control_threads = 8;  // calls of API processes at once
+    std::size_t fork_threads = 4;     // that copy files, which takes as long as a box likes
   };
   // The host and the clock must outlive it.
   SandboxServer(Options options, sandboxes::SandboxHost& host, const Clock& clock, Log log);
@@ -48,15 +49,17 @@ class SandboxServer {
   void Stop();
 
  private:
-  using Work = std::function<Result<void>(const std::string& id, const std::string& body)>;
+  // What to answer.
+  using Work = std::function<Result<std::string>(const std::string& id, const std::string& body)>;
 
-  void Control(http::Method method, const std::string& path, int status, Work work);
+  void Control(CallPool& pool, http::Method method, const std::string& path, int status, Work work);
 
   const Options options_;
   sandboxes::SandboxHost& host_;
   std::unique_ptr<ExecdFace> face_;
   SandboxProxy proxy_;
   CallPool calls_;
+  CallPool forks_;
   std::unique_ptr<http::Server> server_;  // last: its handlers use all of the above
 };
 

@@ -119,6 +119,50 @@ Result<sandboxes::SandboxSpec> SpecFromJson(std::string_view text) {
   return spec;
 }
 
+std::string RecordToJson(const store::SandboxRecord& record) {
+  json object{{"id", record.id},
+              {"owner", record.owner},
+              {"runner_id", record.runner_id},
+              {"address", record.address},
+              {"token", record.token},
+              {"state", store::ToString(record.state)},
+              {"request", record.request},
+              {"metadata", PairsToJson(record.metadata)},
+              {"created_unix_ms", record.created_unix_ms},
+              {"changed_unix_ms", record.changed_unix_ms}};
+  if (record.expires_unix_ms) object["expires_unix_ms"] = *record.expires_unix_ms;
+  return schema::DumpJson(object);
+}
+
+std::optional<store::SandboxRecord> RecordFromJson(std::string_view text) {
+  const Result<json> read = schema::ParseJson(text, kLimits);
+  if (!read || !read->is_object()) return std::nullopt;
+  const json& object = *read;
+  store::SandboxRecord record;
+  record.id = Text(object, "id");
+  record.owner = Text(object, "owner");
+  record.runner_id = Text(object, "runner_id");
+  record.address = Text(object, "address");
+  record.token = Text(object, "token");
+  record.request = Text(object, "request");
+  const auto state = store::SandboxStateOf(Text(object, "state"));
+  const auto created = NumberOf<std::uint64_t>(object, "created_unix_ms");
+  const auto changed = NumberOf<std::uint64_t>(object, "changed_unix_ms");
+  const bool pairs = ReadPairs(object, "metadata", [&](std::string key, std::string value) {
+    record.metadata.emplace_back(std::move(key), std::move(value));
+  });
+  if (record.id.empty() || record.token.empty() || !state || !created || !changed || !pairs) {
+    return std::nullopt;
+  }
+  record.state = *state;
+  record.created_unix_ms = static_cast<std::int64_t>(*created);
+  record.changed_unix_ms = static_cast<std::int64_t>(*changed);
+  if (const auto expires = NumberOf<std::uint64_t>(object, "expires_unix_ms")) {
+    record.expires_unix_ms = static_cast<std::int64_t>(*expires);
+  }
+  return record;
+}
+
 std::string ControlErrorBody(const Error& error) {
   return schema::DumpJson({{"code", ToString(error.code)}, {"message", error.message}});
 }

@@ -186,6 +186,8 @@ TEST_F(ClusterSandboxesTest, ARunnerThatDiesTakesItsSandboxesAndSaysSo) {
     EXPECT_EQ(Ask(port, "GET", "/v1/sandboxes/" + id + "/endpoints/44772").status, 409);
     EXPECT_EQ(Ask(port, "POST", "/v1/sandboxes/" + id + "/pause").status, 409);
     EXPECT_EQ(Ask(port, "DELETE", "/v1/sandboxes/" + id).status, 204);
+    EXPECT_EQ(Ask(port, "DELETE", "/v1/sandboxes/" + id).status, 404);
+    EXPECT_EQ(State(port, id), 404);
   }
   EXPECT_GE(lost, 1U);
   EXPECT_LT(lost, made.size());
@@ -201,6 +203,67 @@ TEST_F(ClusterSandboxesTest, ARunnerThatDiesTakesItsSandboxesAndSaysSo) {
       Ask(port, "POST", "/v1/sandboxes",
           R"({"image":{"uri":"x"},"entrypoint":["tail","-f","/dev/null"],"resourceLimits":{}})");
   EXPECT_EQ(nobody.status, 503) << nobody.raw.body;
+}
+
+TEST_F(ClusterSandboxesTest, AnOutageOfTheDatabaseEndsNoSandbox) {
+  auto runner = cluster_.StartRunner(kRunnerFlags);
+  auto api = cluster_.StartApi();
+  const std::uint16_t port = PortOf(*api);
+  const std::string id = Create(port);
+  const Place direct = EndpointOf(port, id, false);
+  ASSERT_NE(Run(direct, "echo kept > file; cat file").find("\"kept\""), std::string::npos);
+  Cluster::postgres().Stop();
+  std::this_thread::sleep_for(20s);  // longer than a runner may stay unseen; nobody asks the API
+  Cluster::postgres().Restart();
+  for (int i = 0; i < 20; ++i) {
+    const json state = State(port, id);
+    EXPECT_TRUE(!state.is_object() || state["state"] == "Running") << state;
+    std::this_thread::sleep_for(250ms);
+  }
+  ASSERT_TRUE(Eventually([&] { return State(port, id).is_object(); }));
+  EXPECT_EQ(State(port, id)["state"], "Running");
+  EXPECT_NE(Run(direct, "cat file").find("\"kept\""), std::string::npos);
+}
+
+TEST_F(ClusterSandboxesTest, OneSandboxHasItsShareOfWhatIsHandedOn) {
+  auto runner = cluster_.StartRunner(kRunnerFlags);
+  auto api = cluster_.StartApi();
+  const std::uint16_t port = PortOf(*api);
+  const Place greedy = EndpointOf(port, Create(port), true);
+  const Place other = EndpointOf(port, Create(port), true);
+  const auto ping = [&](const Place& place) {
+    return Ask(port, "GET", place.path + "/ping", "", place.token).status;
+  };
+  ASSERT_EQ(ping(greedy), 200);
+  // Bodies that do not come.
+  std::vector<UniqueFd> slow;
+  for (int i = 0; i < 64; ++i) {
+    http::Fields headers = greedy.token;
+    headers.emplace_back("Content-Length", "1000");
+    slow.push_back(testing::SendRequest(
+        port, {.method = "GET", .path = greedy.path + "/ping", .headers = headers, .body = ""}));
+  }
+  EXPECT_TRUE(Eventually([&] { return ping(greedy) == 429; }, 10s));
+  EXPECT_EQ(ping(other), 200);
+  slow.clear();
+  EXPECT_TRUE(Eventually([&] { return ping(greedy) == 200; }, 60s));
+}
+
+TEST_F(ClusterSandboxesTest, AnApiThatStopsWaitsForNoRunner) {
+  auto runner = cluster_.StartRunner(kRunnerFlags);
+  auto api = cluster_.StartApi();
+  const std::uint16_t port = PortOf(*api);
+  Create(port);
+  runner->Signal(SIGSTOP);
+  std::jthread client([&] { TryCreate(port); });
+  std::this_thread::sleep_for(1s);
+  const auto begun = std::chrono::steady_clock::now();
+  api->Signal(SIGTERM);
+  std::this_thread::sleep_for(200ms);
+  api->Signal(SIGTERM);  // now
+  api->Wait();
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, 25s) << "a call may take 30 s";
+  runner->Signal(SIGCONT);
 }
 
 TEST_F(ClusterSandboxesTest, ARunnerThatStartsAnewOwnsUpToWhatItLost) {

@@ -5,7 +5,7 @@ app_test(lifecycle_host_test NO_SANITIZE
   LIBS app::sandboxes app::sandbox app::store
   LABEL sandbox TIMEOUT 600)
 app_test(lifecycle_http_test
-  SOURCES lifecycle_http_test.cc
+  SOURCES lifecycle_http_test.cc lifecycle_many_test.cc
   LIBS test_http_client app::openapi_contract forkbox_process app::base
        nlohmann_json::nlohmann_json
   LABEL sandbox TIMEOUT 600)

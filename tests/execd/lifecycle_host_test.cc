@@ -5,8 +5,10 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/uuid.h"
@@ -62,12 +64,64 @@ std::string RunIn(execd::Daemon& daemon, const std::string& command) {
   return ran ? collected.text : "failed: " + ran.error().message;
 }
 
+// A store whose answer is lost, once.
+class DoubtfulStore final : public store::SandboxStore {
+ public:
+  using Pairs = std::vector<std::pair<std::string, std::string>>;
+
+  explicit DoubtfulStore(store::SandboxStore& store) : store_(store) {}
+
+  Result<void> Insert(const SandboxRecord& record) override {
+    auto done = store_.Insert(record);
+    if (insert.exchange(false)) return Lost();
+    return done;
+  }
+  Result<bool> SetState(const std::string& id, SandboxState to, const std::string& reason,
+                        const std::string& message, std::int64_t now) override {
+    auto done = store_.SetState(id, to, reason, message, now);
+    if (state.exchange(false)) return Lost();
+    return done;
+  }
+  Result<std::optional<SandboxRecord>> Get(const std::string& id) override {
+    return store_.Get(id);
+  }
+  Result<store::SandboxPage> List(const store::SandboxQuery& query) override {
+    return store_.List(query);
+  }
+  Result<bool> DeleteFailed(const std::string& id, std::int64_t now) override {
+    return store_.DeleteFailed(id, now);
+  }
+  Result<bool> SetExpiry(const std::string& id, std::int64_t expires) override {
+    return store_.SetExpiry(id, expires);
+  }
+  Result<bool> SetMetadata(const std::string& id, const Pairs& was, const Pairs& now) override {
+    return store_.SetMetadata(id, was, now);
+  }
+  Result<std::uint64_t> FailOfRunner(const std::string& runner, const std::string& reason,
+                                     std::int64_t now) override {
+    return store_.FailOfRunner(runner, reason, now);
+  }
+  Result<std::uint64_t> FailOfLostRunners(std::int64_t before, std::int64_t now) override {
+    return store_.FailOfLostRunners(before, now);
+  }
+  Result<std::uint64_t> Prune(std::int64_t before) override { return store_.Prune(before); }
+
+  std::atomic<bool> insert = false;
+  std::atomic<bool> state = false;
+
+ private:
+  static tl::unexpected<Error> Lost() { return Fail(ErrorCode::kDeadlineExceeded, "lost"); }
+
+  store::SandboxStore& store_;
+};
+
 class SandboxHostTest : public testing::Test {
  protected:
   void SetUp() override {
     auto opened = store::OpenStore("sqlite:" + (directory_.path() / "db").string(), Log::Null());
     ASSERT_TRUE(opened.has_value()) << opened.error().message;
     store_ = std::move(*opened);
+    doubts_ = std::make_unique<DoubtfulStore>(store_->sandboxes());
     Begin({});
   }
   void TearDown() override { host_.reset(); }
@@ -76,8 +130,8 @@ class SandboxHostTest : public testing::Test {
     options.runner_id = "r1";
     host_ = std::make_unique<SandboxHost>(
         std::move(options),
-        [](const sandbox::BoxLimits& limits) { return Driver().OpenBox(limits); },
-        store_->sandboxes(), clock_, Log::Null());
+        [](const sandbox::BoxLimits& limits) { return Driver().OpenBox(limits); }, *doubts_, clock_,
+        Log::Null());
     const auto started = host_->Start();
     ASSERT_TRUE(started.has_value()) << started.error().message;
   }
@@ -111,6 +165,7 @@ class SandboxHostTest : public testing::Test {
   store::TestDirectory directory_;
   SystemClock clock_;
   std::unique_ptr<store::Store> store_;
+  std::unique_ptr<DoubtfulStore> doubts_;
   std::unique_ptr<SandboxHost> host_;
 };
 
@@ -153,8 +208,10 @@ class TellingBox final : public sandbox::Box {
 
 TEST_F(SandboxHostTest, WhoUsedASandboxLastDoesNotWaitForItsEnd) {
   std::atomic<std::thread::id> went_on{};
+  SandboxHost::Options options;
+  options.runner_id = "r2";
   host_ = std::make_unique<SandboxHost>(
-      SandboxHost::Options{.runner_id = "r2"},
+      std::move(options),
       [&](const sandbox::BoxLimits& limits) -> Result<std::unique_ptr<sandbox::Box>> {
         auto box = Driver().OpenBox(limits);
         if (!box) return Fail(box.error());
@@ -360,6 +417,55 @@ TEST_F(SandboxHostTest, AFullHostSaysSo) {
   EXPECT_TRUE(host_->Create(Spec()).has_value());
 }
 
+TEST_F(SandboxHostTest, OneThatWasDeletedBeforeItWasMadeIsNot) {
+  const SandboxSpec spec = Spec();
+  EXPECT_EQ(host_->Delete(spec.id).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(host_->Create(spec).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(host_->size(), 0U);
+  EXPECT_EQ(host_->room().sandboxes, 128U);
+  EXPECT_TRUE(host_->Create(Spec()).has_value());
+
+  // While it is made.
+  const SandboxSpec slow = Spec();
+  std::jthread maker([&] {
+    const auto made = host_->Create(slow);
+    EXPECT_TRUE(made || made.error().code == ErrorCode::kNotFound);
+  });
+  (void)host_->Delete(slow.id);
+  maker.join();
+  const auto row = *store_->sandboxes().Get(slow.id);
+  EXPECT_TRUE(!row || store::IsFinal(row->state));
+  EXPECT_EQ(host_->size(), 1U);
+}
+
+TEST_F(SandboxHostTest, AnInsertThatMayHaveBeenWrittenIsTakenBack) {
+  doubts_->insert = true;
+  const SandboxSpec spec = Spec();
+  EXPECT_EQ(host_->Create(spec).error().code, ErrorCode::kDeadlineExceeded);
+  EXPECT_TRUE(Eventually([&] { return Row(spec.id).state == SandboxState::kFailed; }));
+  EXPECT_EQ(Row(spec.id).reason, "not_started");
+  EXPECT_EQ(host_->size(), 0U);
+}
+
+TEST_F(SandboxHostTest, AStateThatMayHaveBeenWrittenIsMended) {
+  const SandboxRecord record = Make(Spec(120s));
+  doubts_->state = true;
+  EXPECT_EQ(host_->Pause(record.id).error().code, ErrorCode::kDeadlineExceeded);
+  EXPECT_EQ(Row(record.id).state, SandboxState::kPaused) << "which it is not";
+  EXPECT_NE(Find(record), nullptr);
+  // Whoever goes by the row gets what he wants.
+  EXPECT_TRUE(host_->Resume(record.id).has_value());
+  EXPECT_EQ(Row(record.id).state, SandboxState::kRunning);
+
+  ASSERT_TRUE(host_->Pause(record.id).has_value());
+  doubts_->state = true;
+  EXPECT_EQ(host_->Resume(record.id).error().code, ErrorCode::kDeadlineExceeded);
+  EXPECT_TRUE(Eventually([&] { return Row(record.id).state == SandboxState::kPaused; }))
+      << "by itself";
+  EXPECT_TRUE(host_->Resume(record.id).has_value());
+  EXPECT_EQ(RunIn(*Find(record), "echo on"), "on\n");
+}
+
 TEST_F(SandboxHostTest, TheEntrypointRunsBesideWhatIsAsked) {
   SandboxSpec spec = Spec();
   spec.entrypoint = {"bash", "-c", "echo \"$0 $NAME\" > said", "it's"};
@@ -398,6 +504,17 @@ TEST_F(SandboxHostTest, AForkHasTheFilesAndNothingElse) {
   EXPECT_EQ(RunIn(*copy, "cat link .dot /tmp/t; stat -c %a d/e/f; test -p pipe && echo $NAME"),
             "deep\nhidden\nt\n640\nme\n");
   EXPECT_EQ(RunIn(*copy, "sha256sum < big"), RunIn(*source, "sha256sum < big"));
+  // Whatever folders there are to write to, but for memory that processes share.
+  const std::string folders = "for d in /workspace /home /root /var /var/tmp /srv /data; do ";
+  ASSERT_EQ(RunIn(*source, folders + "[ -w $d ] && mkdir -p $d/deep/er && echo $d > $d/deep/er/f;"
+                                     " done; echo s > /dev/shm/shared"),
+            "");
+  const auto second = host_->Fork(first.id, Spec());
+  ASSERT_TRUE(second.has_value()) << second.error().message;
+  const std::string listing =
+      folders + "[ -w $d ] && stat -c '%n %a' $d && cat $d/deep/er/f; done; echo end";
+  EXPECT_EQ(RunIn(*Find(*second), listing), RunIn(*source, listing));
+  EXPECT_EQ(RunIn(*Find(*second), "ls /dev/shm"), "");
   ASSERT_EQ(RunIn(*copy, "echo other > d/e/f"), "");
   EXPECT_EQ(RunIn(*source, "cat d/e/f"), "deep\n");
 
