@@ -6,10 +6,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <functional>
 #include <optional>
 #include <string>
+#include <thread>
 #include <unordered_map>
 #include <utility>
 
@@ -256,7 +258,15 @@ Result<std::unique_ptr<Connection>> SqliteDatabase::Connect(Access access) {
   ::sqlite3_db_config(opened, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
   auto connection = std::make_unique<SqliteConnection>(std::move(handle), path_.string());
 
-  const Result<Rows> mode = connection->Execute("PRAGMA journal_mode = WAL");
+  // The change of a new file's mode takes a lock that the library does not wait for, as two that
+  // hold half of it would wait for each other: so we try again.
+  Result<Rows> mode = connection->Execute("PRAGMA journal_mode = WAL");
+  const auto patience = std::chrono::steady_clock::now() + options_.busy_timeout;
+  while (!mode && mode.error().code == ErrorCode::kUnavailable &&
+         std::chrono::steady_clock::now() < patience) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    mode = connection->Execute("PRAGMA journal_mode = WAL");
+  }
   if (!mode) return Fail(mode.error());
   if (mode->rows.empty() || mode->rows[0][0].text() != "wal") {
     return Fail(ErrorCode::kUnavailable,
