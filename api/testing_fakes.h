@@ -18,6 +18,7 @@
 #include "queue/subscriptions.h"
 #include "schema/execution.h"
 #include "store/store.h"
+#include "store/testing_sandboxes.h"
 
 namespace forkbox::api::testing {
 
@@ -494,36 +495,6 @@ class FakeAudit final : public store::AuditLog {
   std::vector<store::AuditEntry> entries_;
 };
 
-// There are none.
-class FakeSandboxes final : public store::SandboxStore {
- public:
-  using Pairs = std::vector<std::pair<std::string, std::string>>;
-  Result<void> Insert(const store::SandboxRecord&) override { return {}; }
-  Result<std::optional<store::SandboxRecord>> Get(const std::string&) override {
-    return std::optional<store::SandboxRecord>();
-  }
-  Result<store::SandboxPage> List(const store::SandboxQuery&) override {
-    return store::SandboxPage();
-  }
-  Result<bool> SetState(const std::string&, store::SandboxState, const std::string&,
-                        const std::string&, std::int64_t) override {
-    return false;
-  }
-  Result<bool> SetExpiry(const std::string&, std::int64_t) override { return false; }
-  Result<bool> DeleteFailed(const std::string&, std::int64_t) override { return false; }
-  Result<bool> SetMetadata(const std::string&, const Pairs&, const Pairs&) override {
-    return false;
-  }
-  Result<std::uint64_t> FailOfRunner(const std::string&, const std::string&,
-                                     std::int64_t) override {
-    return std::uint64_t{0};
-  }
-  Result<std::uint64_t> FailOfLostRunners(std::int64_t, std::int64_t) override {
-    return std::uint64_t{0};
-  }
-  Result<std::uint64_t> Prune(std::int64_t) override { return std::uint64_t{0}; }
-};
-
 // A whole store around a FakeStore.
 class FakeDatabase final : public store::Store {
  public:
@@ -536,7 +507,7 @@ class FakeDatabase final : public store::Store {
   FakeKeys& keys() override { return keys_; }
   FakeUsage& usage() override { return usage_; }
   FakeAudit& audit() override { return audit_; }
-  FakeSandboxes& sandboxes() override { return sandboxes_; }
+  store::SandboxStore& sandboxes() override { return sandboxes_; }
 
  private:
   FakeStore& executions_;
@@ -546,7 +517,7 @@ class FakeDatabase final : public store::Store {
   FakeKeys keys_;
   FakeUsage usage_;
   FakeAudit audit_;
-  FakeSandboxes sandboxes_;
+  store::NoSandboxes sandboxes_;
 };
 
 class FakeBroker final : public queue::Broker {

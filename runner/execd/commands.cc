@@ -16,6 +16,7 @@
 
 #include "base/unique_fd.h"
 #include "base/uuid.h"
+#include "runner/execd/audience.h"
 #include "runner/execd/box_identity.h"
 #include "runner/execd/commands_program.h"
 #include "runner/execd/ending.h"
@@ -54,25 +55,6 @@ Event ErrorEvent(const Ending& ending) {
   event.traceback = {ending.error};
   return event;
 }
-
-// Puts into a sink as long as somebody listens.
-class Audience {
- public:
-  explicit Audience(EventSink& sink) : sink_(sink) {}
-  void Put(const Event& event) { listening_ = listening_ && sink_.Put(event); }
-  void Put(Event::Type type, std::string text) {
-    if (!listening_) return;
-    Event event;
-    event.type = type;
-    event.text = std::move(text);
-    Put(event);
-  }
-  [[nodiscard]] bool listening() const { return listening_; }
-
- private:
-  EventSink& sink_;
-  bool listening_ = true;
-};
 
 }  // namespace
 

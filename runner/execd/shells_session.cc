@@ -34,25 +34,6 @@ std::int64_t NumberOf(const json& message, const char* name) {
 
 }  // namespace
 
-// The sink as long as it listens.
-class ShellSession::Listener {
- public:
-  explicit Listener(EventSink& sink) : sink_(sink) {}
-  void Put(const Event& event) { listening_ = listening_ && sink_.Put(event); }
-  void Put(Event::Type type, std::string text) {
-    if (!listening_) return;
-    Event event;
-    event.type = type;
-    event.text = std::move(text);
-    Put(event);
-  }
-  [[nodiscard]] bool listening() const { return listening_; }
-
- private:
-  EventSink& sink_;
-  bool listening_ = true;
-};
-
 ShellSession::ShellSession(std::string id, std::string cwd, const Surroundings& surroundings)
     : id_(std::move(id)), cwd_(std::move(cwd)), around_(surroundings) {}
 
@@ -100,7 +81,7 @@ bool ShellSession::Lives() {
   return ::poll(polled.data(), polled.size(), 0) == 0;
 }
 
-bool ShellSession::AwaitTurn(Listener& listener) {
+bool ShellSession::AwaitTurn(Audience& listener) {
   std::unique_lock lock(mutex_);
   while (busy_ && !ended_ && listener.listening()) {
     if (turn_.wait_for(lock, kPingInterval, [this] { return !busy_ || ended_; })) break;
@@ -135,7 +116,7 @@ void ShellSession::End() {
 }
 
 Result<void> ShellSession::Run(const Shells::RunRequest& request, EventSink& sink) {
-  Listener listener(sink);
+  Audience listener(sink);
   listener.Put(Event::Type::kInit, id_);
   listener.Put(Event::Type::kPing, "pong");
   const auto fail = [&](const Ending& ending, bool fresh) {
@@ -176,7 +157,7 @@ Result<void> ShellSession::Run(const Shells::RunRequest& request, EventSink& sin
   return {};
 }
 
-void ShellSession::TakeOutput(Listener& listener, bool at_end) {
+void ShellSession::TakeOutput(Audience& listener, bool at_end) {
   if (!process_.stdout_pipe) return;
   std::array<char, kPipeReadBytes> buffer;  // NOLINT: filled by read
   const auto put = [&](std::string line) { listener.Put(Event::Type::kStdout, std::move(line)); };
@@ -216,7 +197,7 @@ std::optional<ShellSession::Done> ShellSession::ReadFrames() {
   }
 }
 
-ShellSession::Done ShellSession::Follow(const Shells::RunRequest& request, Listener& listener) {
+ShellSession::Done ShellSession::Follow(const Shells::RunRequest& request, Audience& listener) {
   const Clock& clock = around_.clock;
   process_.stdout_pipe = around_.leftovers.Take(std::exchange(idle_, 0));
   if (process_.stdout_pipe) {

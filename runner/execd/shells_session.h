@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "runner/execd/audience.h"
 #include "runner/execd/descriptor_budget.h"
 #include "runner/execd/ending.h"
 #include "runner/execd/event.h"
@@ -54,18 +55,17 @@ class ShellSession {
   void End();
 
  private:
-  class Listener;
   struct Done {
     Ending ending;
     bool fresh = false;  // its state was lost
   };
 
-  bool AwaitTurn(Listener& listener);
+  bool AwaitTurn(Audience& listener);
   void LeaveTurn();
   bool Lives();
-  Done Follow(const Shells::RunRequest& request, Listener& listener);
+  Done Follow(const Shells::RunRequest& request, Audience& listener);
   std::optional<Done> ReadFrames();
-  void TakeOutput(Listener& listener, bool at_end);
+  void TakeOutput(Audience& listener, bool at_end);
   void Abandon();
 
   const std::string id_;

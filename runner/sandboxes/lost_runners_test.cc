@@ -2,8 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <string>
-#include <vector>
+#include "store/testing_sandboxes.h"
 
 namespace forkbox::sandboxes {
 namespace {
@@ -11,10 +10,9 @@ namespace {
 using namespace std::chrono_literals;
 
 // Only tells what it was asked for.
-class Asked final : public store::SandboxStore {
+class Asked final : public store::NoSandboxes {
  public:
   explicit Asked(FakeClock& clock) : clock_(clock) {}
-  using Pairs = std::vector<std::pair<std::string, std::string>>;
 
   Result<std::uint64_t> FailOfLostRunners(std::int64_t before, std::int64_t) override {
     clock_.Advance(takes);
@@ -22,28 +20,6 @@ class Asked final : public store::SandboxStore {
     last_before = before;
     return std::uint64_t{before == 0 ? 0U : 1U};
   }
-
-  Result<void> Insert(const store::SandboxRecord&) override { return {}; }
-  Result<std::optional<store::SandboxRecord>> Get(const std::string&) override {
-    return std::optional<store::SandboxRecord>();
-  }
-  Result<store::SandboxPage> List(const store::SandboxQuery&) override {
-    return store::SandboxPage();
-  }
-  Result<bool> SetState(const std::string&, store::SandboxState, const std::string&,
-                        const std::string&, std::int64_t) override {
-    return false;
-  }
-  Result<bool> DeleteFailed(const std::string&, std::int64_t) override { return false; }
-  Result<bool> SetExpiry(const std::string&, std::int64_t) override { return false; }
-  Result<bool> SetMetadata(const std::string&, const Pairs&, const Pairs&) override {
-    return false;
-  }
-  Result<std::uint64_t> FailOfRunner(const std::string&, const std::string&,
-                                     std::int64_t) override {
-    return std::uint64_t{0};
-  }
-  Result<std::uint64_t> Prune(std::int64_t) override { return std::uint64_t{0}; }
 
   bool away = false;
   std::chrono::milliseconds takes{0};
