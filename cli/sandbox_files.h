@@ -18,10 +18,15 @@ inline constexpr std::size_t kFilesOfSandbox =
     std::size_t{3} * 36 +                     // agents, with what they hand over
     20;                                       // the box itself, and agents on their way out
 
+// What is planned for each. They are not all full at once, an idle one holds a handful; should they
+// be, what comes too late is refused with kUnavailable. One account's sandboxes (20 by default) have
+// room to be full.
+inline constexpr std::size_t kFilesPlanned = kFilesOfSandbox / 4;
+
 // How many of `wanted` sandboxes there is room for, when the process may have `files` descriptors
 // and `others` are spoken for. At least one.
 constexpr std::size_t SandboxesWithin(std::size_t files, std::size_t others, std::size_t wanted) {
-  const std::size_t room = files > others ? (files - others) / kFilesOfSandbox : 0;
+  const std::size_t room = files > others ? (files - others) / kFilesPlanned : 0;
   return std::min(wanted, std::max<std::size_t>(1, room));
 }
 

@@ -21,16 +21,16 @@ TEST_P(SandboxesWithinTest, NeverPromisesMoreThanThereIs) {
   const RoomCase& c = GetParam();
   const std::size_t fit = SandboxesWithin(c.files, c.others, c.wanted);
   EXPECT_EQ(fit, c.fit);
-  if (c.files >= c.others + kFilesOfSandbox) {
-    EXPECT_LE(c.others + fit * kFilesOfSandbox, c.files);
+  if (c.files >= c.others + kFilesPlanned) {
+    EXPECT_LE(c.others + fit * kFilesPlanned, c.files);
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(
     All, SandboxesWithinTest,
-    ::testing::Values(RoomCase{"all", 100 + 128 * kFilesOfSandbox, 100, 128, 128},
-                      RoomCase{"one_short", 99 + 128 * kFilesOfSandbox, 100, 128, 127},
-                      RoomCase{"few", 4096, 1000, 128, 3096 / kFilesOfSandbox},
+    ::testing::Values(RoomCase{"all", 100 + 128 * kFilesPlanned, 100, 128, 128},
+                      RoomCase{"one_short", 99 + 128 * kFilesPlanned, 100, 128, 127},
+                      RoomCase{"few", 4096, 1000, 128, 3096 / kFilesPlanned},
                       RoomCase{"none_is_one", 1024, 1000, 128, 1},
                       RoomCase{"others_take_all", 1024, 2000, 128, 1},
                       RoomCase{"none_wanted", 1024, 100, 0, 0}),

@@ -133,7 +133,7 @@ Result<void> ServerProcess::Start(const std::function<bool()>& stop) {
   if (roles_.runner) {
     p.forks = config_.slots + 8 * (config_.pool_size + 4);
     wanted += 10 * p.forks;
-    if (config_.sandboxes) wanted += kFilesOfSandbox * config_.sandbox_max;
+    if (config_.sandboxes) wanted += kFilesPlanned * config_.sandbox_max;
   }
   p.files = RaiseFileLimit(wanted);
   if (config_.sandboxes) {
@@ -296,7 +296,7 @@ Result<void> ServerProcess::StartApi() {
   options.http.threads = static_cast<int>(config_.threads);
   options.http.limits.max_body_bytes = config_.max_body_bytes;
   std::size_t taken = 10 * p.forks + kHouseFiles;
-  if (p.sandboxes) taken += kFilesOfSandbox * p.max_sandboxes;
+  if (p.sandboxes) taken += kFilesPlanned * p.max_sandboxes;
   const std::size_t room = p.files > taken ? (p.files - taken) / 2 : 64;
   options.http.limits.max_connections = std::min(config_.max_connections, room);
   options.insecure_no_auth = config_.insecure_no_auth;
