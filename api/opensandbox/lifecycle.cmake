@@ -10,4 +10,4 @@ app_library(api_lifecycle
           ${CMAKE_CURRENT_LIST_DIR}/sandbox_proxy.cc ${CMAKE_CURRENT_LIST_DIR}/sandbox_server.cc
           ${CMAKE_CURRENT_LIST_DIR}/sandbox_wire.cc
   PUBLIC app::api_auth app::api_http app::base app::execd_face app::sandboxes app::schema
-  PRIVATE app::worker CURL::libcurl nlohmann_json::nlohmann_json)
+  PRIVATE app::api_errors app::worker CURL::libcurl nlohmann_json::nlohmann_json)

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "api/error_response.h"
 #include "api/opensandbox/execd_limits.h"
 #include "api/opensandbox/lifecycle_face.h"
 #include "api/opensandbox/sandbox_wire.h"
@@ -19,29 +20,8 @@ using nlohmann::json;
 constexpr char kJsonType[] = "application/json";
 constexpr std::size_t kMaxControlBody = 1U << 20;
 
-int StatusOf(ErrorCode code) {
-  switch (code) {
-    case ErrorCode::kInvalidArgument:
-      return 400;
-    case ErrorCode::kUnauthenticated:
-      return 401;
-    case ErrorCode::kNotFound:
-      return 404;
-    case ErrorCode::kConflict:
-      return 409;
-    case ErrorCode::kQueueFull:
-      return 429;
-    case ErrorCode::kUnavailable:
-    case ErrorCode::kDeadlineExceeded:
-      return 503;
-    case ErrorCode::kInternal:
-      break;
-  }
-  return 500;
-}
-
 void SendError(const http::Reply& reply, const Error& error) {
-  http::Reply(reply).Send(StatusOf(error.code), kJsonType, ControlErrorBody(error));
+  http::Reply(reply).Send(HttpStatusOf(error.code), kJsonType, ControlErrorBody(error));
 }
 
 // What stands below "…/sandboxes/" in a path of the proxy; "" otherwise.
