@@ -143,6 +143,8 @@ struct Outcome {
   std::optional<std::string> value_json;  // function and cell entries
   std::string message;                    // for reasons that are ours: what failed, for the log
   std::vector<CaseOutcome> cases;         // in the order of Source::cases
+  Isolation isolation = Isolation::kProcess;  // what it ran in
+  std::string accelerator;                    // of a virtual machine: "kvm", "tcg"; else ""
   Usage usage;
   Timings timings;
 };

@@ -40,6 +40,10 @@ struct ProcessDriverOptions {
   // No language is started and examined but those that have interactive sessions, and what these
   // run as. For a process whose boxes are all it has: the tools of the others are in them as well.
   bool only_sessions = false;
+  // For a process that is copied with all of its forks, and then runs one program: its pools are
+  // filled by Open() alone, so that no fork is made beside the program, and every job says that the
+  // generators of random numbers are to be reseeded.
+  bool runs_once = false;
   Log log = Log::Null();
 };
 

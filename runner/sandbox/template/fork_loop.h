@@ -59,6 +59,9 @@ struct ChildJob {
   std::vector<std::pair<std::string, std::string>> env;  // the whole environment
   std::vector<std::string> artefacts;  // of a compile: what is to be sent back when it succeeded
   std::string cwd;                     // where it is to be, absolute; "" for the work directory
+  // The machine was copied since this process was forked: its generators of random numbers must
+  // draw anew from the kernel before the program runs.
+  bool reseed = false;
 };
 
 // Waits for the job on `channel` and writes its code and files into the working directory, which

@@ -1,0 +1,48 @@
+// MachineSource: where forks of a warmed virtual machine come from.
+//
+//   LiveSource      the stopped QEMU process is forked as it is (under emulation only)
+//   SnapshotSource  a new QEMU process over the template's memory, copy-on-write, and its state
+//
+// Thread-safe once Prepare() has returned.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "runner/sandbox/forkserver_client.h"
+
+namespace forkbox::sandbox::vm {
+
+// A fork in a cell of its own, with an agent that waits for one job on `fork.channel`. Destroying
+// it ends the machine.
+struct ReadyMachine {
+  ReadyFork fork;
+  UniqueFd monitor;  // QMP of a machine that is paused; invalid for one that runs already
+
+  // Lets a paused machine run. Nothing is awaited: a machine that does not is told by its end.
+  Result<void> Resume();
+};
+
+class MachineSource {
+ public:
+  virtual ~MachineSource() = default;
+
+  [[nodiscard]] virtual std::string_view name() const = 0;  // "live", "snapshot"
+
+  // Boots the template and waits until it has warmed up and can be forked. Called again, it makes
+  // a new one; machines of the old one live on. kUnavailable or kDeadlineExceeded with the reason,
+  // the end of what the guest's kernel or QEMU said included.
+  virtual Result<void> Prepare(Deadline deadline) = 0;
+
+  // kUnavailable when there is no template (any more), or no room for another machine.
+  virtual Result<ReadyMachine> Fork(Deadline deadline) = 0;
+
+  // Why forks can no longer be made, or should no longer be: the template died, or QEMU or the
+  // image have changed on the disk. "" while all is well. Cheap: asked before every fork.
+  [[nodiscard]] virtual std::string WhyStale() const = 0;
+};
+
+}  // namespace forkbox::sandbox::vm
