@@ -231,15 +231,31 @@ TEST(ForkserverConfigTest, WhatIsEncodedIsDecoded) {
   config.uid_base = 5;
   config.uid_count = 6;
   config.privileged = false;
+  config.root = RootKind::kMachines;
+  config.kvm = true;
+  config.templates.back().filter = TemplateSpec::Filter::kMachine;
   const auto decoded = ForkserverConfig::Decode(config.Encode());
   ASSERT_TRUE(decoded);
   EXPECT_EQ(decoded->Encode(), config.Encode());
   EXPECT_EQ(decoded->templates.at(0).command.at(1), "-x");
   EXPECT_FALSE(decoded->templates.at(0).lazy);
   EXPECT_TRUE(decoded->templates.at(1).lazy);
+  EXPECT_EQ(decoded->templates.at(0).filter, TemplateSpec::Filter::kPrograms);
+  EXPECT_EQ(decoded->templates.at(1).filter, TemplateSpec::Filter::kMachine);
   EXPECT_FALSE(decoded->privileged);
+  EXPECT_EQ(decoded->root, RootKind::kMachines);
+  EXPECT_TRUE(decoded->kvm);
   EXPECT_FALSE(ForkserverConfig::Decode(config.Encode() + "x"));
   EXPECT_FALSE(ForkserverConfig::Decode(""));
+}
+
+TEST(ForkserverConfigTest, WhatNobodyKnowsIsRefused) {
+  ForkserverConfig root;
+  root.root = static_cast<RootKind>(2);
+  EXPECT_FALSE(ForkserverConfig::Decode(root.Encode()));
+  ForkserverConfig filter;
+  filter.templates.emplace_back().filter = static_cast<TemplateSpec::Filter>(2);
+  EXPECT_FALSE(ForkserverConfig::Decode(filter.Encode()));
 }
 
 }  // namespace

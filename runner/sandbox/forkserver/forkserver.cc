@@ -29,6 +29,7 @@
 #include "runner/sandbox/forkserver/cgroup.h"
 #include "runner/sandbox/forkserver/driver_line.h"
 #include "runner/sandbox/forkserver/live_cell.h"
+#include "runner/sandbox/forkserver/machine_filter.h"
 #include "runner/sandbox/forkserver/net_namespaces.h"
 #include "runner/sandbox/forkserver/remains.h"
 #include "runner/sandbox/forkserver/root_fs.h"
@@ -43,19 +44,26 @@ namespace {
 
 constexpr int kMaxTemplateFailures = 5;
 
+// A memory file that every template may read and nobody can change.
+UniqueFd SealedFilter(const std::vector<sock_filter>& filter) {
+  UniqueFd file(::memfd_create("seccomp", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  const std::size_t bytes = filter.size() * sizeof(sock_filter);
+  FORKBOX_CHECK(::write(file.get(), filter.data(), bytes) == static_cast<ssize_t>(bytes));
+  ::fcntl(file.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+  return file;
+}
+
 class Forkserver {
  public:
   Forkserver(DriverLine* driver, const ForkserverConfig& config, CgroupTree cgroups,
-             std::vector<sock_filter> filter)
+             const std::vector<sock_filter>& program_filter,
+             const std::vector<sock_filter>& machine_filter)
       : driver_(driver),
         config_(config),
         cgroups_(std::move(cgroups)),
-        wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-    filter_fd_.Reset(::memfd_create("seccomp", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-    const std::size_t bytes = filter.size() * sizeof(sock_filter);
-    FORKBOX_CHECK(::write(filter_fd_.get(), filter.data(), bytes) == static_cast<ssize_t>(bytes));
-    ::fcntl(filter_fd_.get(), F_ADD_SEALS,
-            F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+        wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+        program_filter_fd_(SealedFilter(program_filter)),
+        machine_filter_fd_(SealedFilter(machine_filter)) {
     for (std::uint32_t i = config.uid_count; i-- > 1;) free_uids_.push_back(i);  // 0 is the inits'
     for (const TemplateSpec& spec : config.templates) {
       templates_.emplace_back();
@@ -97,8 +105,10 @@ class Forkserver {
     if (!control || !errors) {
       failure = !control ? control.error().message : errors.error().message;
     } else {
-      pid =
-          SpawnTemplate(entry.spec, control->theirs.get(), errors->theirs.get(), filter_fd_.get());
+      const UniqueFd& filter = entry.spec.filter == TemplateSpec::Filter::kMachine
+                                   ? machine_filter_fd_
+                                   : program_filter_fd_;
+      pid = SpawnTemplate(entry.spec, control->theirs.get(), errors->theirs.get(), filter.get());
       if (pid < 0) failure = std::string("fork: ") + std::strerror(errno);
     }
     std::lock_guard lock(mutex_);
@@ -488,7 +498,8 @@ class Forkserver {
   const ForkserverConfig& config_;
   CgroupTree cgroups_;  // builder makes, reaper removes: removal works on the cells' own parts
   UniqueFd wake_;
-  UniqueFd filter_fd_;
+  const UniqueFd program_filter_fd_;
+  const UniqueFd machine_filter_fd_;
   std::uint64_t cell_count_ = 0;  // builder only
   std::atomic<bool> stop_{false};
 
@@ -514,9 +525,11 @@ int RunForkserver(UniqueFd control, const ForkserverConfig& config) {
   };
   auto filter = CompileSeccompFilter();
   if (!filter) return fail(filter.error().message);
+  auto machine_filter = CompileMachineFilter();
+  if (!machine_filter) return fail(machine_filter.error().message);
   CgroupTree cgroups = CgroupTree::Open();  // by name, so before the host's tree is gone
   if (auto entered = EnterRootFs(config); !entered) return fail(entered.error().message);
-  Forkserver server(&driver, config, std::move(cgroups), std::move(*filter));
+  Forkserver server(&driver, config, std::move(cgroups), *filter, *machine_filter);
   return server.Run();
 }
 

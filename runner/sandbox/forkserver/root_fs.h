@@ -1,7 +1,6 @@
-// The file tree that programs see, built once: a small read-only tmpfs with /usr and the language
-// runtimes bound read-only, a synthetic /etc and /dev, and empty mount points for what each cell
-// brings itself (/proc, /box, /tmp, /dev/shm, and /dev/pts of a box). No /sys, no /var, no /home,
-// no /root.
+// The file tree that programs see, built once: a small read-only tmpfs, furnished for programs or
+// for virtual machines, with empty mount points for what each cell brings itself (/proc, /box,
+// /tmp, /dev/shm, and /dev/pts of a box). No /sys; no folder of the host's but what is bound.
 #pragma once
 
 #include "base/result.h"
