@@ -126,7 +126,8 @@ class FrameReader {
  private:
   const Reads reads_;
   std::string held_;
-  std::size_t at_ = 0;  // of held_: what came before has been given out
+  std::size_t at_ = 0;       // of held_: what came before has been given out
+  std::size_t checked_ = 0;  // of held_, or beyond: where the next header begins that is unread
   bool failed_ = false;
 };
 
