@@ -50,6 +50,7 @@ struct LanguageStatus {
   schema::Limits default_limits;
   languages::ExecutionModel execution_model = languages::ExecutionModel::kInterpreted;
   std::vector<std::string> extensions;  // of its sources, the usual one first: ".py"
+  bool functions = false;               // has function entries
 };
 
 struct DriverStats {

@@ -222,6 +222,7 @@ void WriteLanguage(WireWriter& out, const LanguageStatus& language) {
   WriteLimits(out, language.default_limits);
   out.U32(static_cast<std::uint32_t>(language.execution_model));
   WriteWords(out, language.extensions);
+  out.U32(language.functions ? 1 : 0);
 }
 
 bool ReadLanguage(WireReader& in, LanguageStatus* language) {
@@ -237,6 +238,7 @@ bool ReadLanguage(WireReader& in, LanguageStatus* language) {
   if (model > static_cast<std::uint32_t>(languages::ExecutionModel::kCompiled)) return false;
   language->execution_model = static_cast<languages::ExecutionModel>(model);
   if (!ReadWords(in, kMaxWords, &language->extensions)) return false;
+  if (!ReadFlag(in, &language->functions)) return false;
   for (const std::string* text : {&language->id, &language->name, &language->version,
                                   &language->reason, &language->file_name}) {
     if (!schema::IsValidUtf8(*text)) return false;
