@@ -34,6 +34,12 @@ struct MachineFds {
   int ram = -1;      // memory file; -1: anonymous memory, which only lives as long as the process
 };
 
+// For -sandbox: QEMU's own filter, over that of its cell. With a snapshot it never starts a
+// process; a template of live/ does, and its forks have a filter that is tighter than any of
+// QEMU's.
+inline constexpr const char* kSnapshotSandbox =
+    "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+
 // Boots the image. `shared_ram`: what the guest writes is in the memory file, to be forked from.
 // `sandbox`: the words after -sandbox; "" for none.
 std::vector<std::string> BootCommand(const Machine& machine, const MachineFds& fds,

@@ -22,7 +22,12 @@ struct ReadyMachine {
   ReadyFork fork;
   UniqueFd monitor;  // QMP of a machine that is paused; invalid for one that runs already
 
-  // Lets a paused machine run. Nothing is awaited: a machine that does not is told by its end.
+  // For a machine that is kept for later: waits until it has come up whole, so that one that
+  // cannot is not found out by the run that it is given to. At once for one that runs already.
+  // kUnavailable with QEMU's words; kDeadlineExceeded. At most once, and before Resume().
+  Result<void> AwaitLoaded(Deadline deadline);
+  // Lets a paused machine run, as soon as it has come up. Nothing is awaited: a machine that does
+  // not is told by its end.
   Result<void> Resume();
 };
 

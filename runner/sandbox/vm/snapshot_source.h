@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -15,6 +16,7 @@
 #include "base/log.h"
 #include "runner/sandbox/vm/machine.h"
 #include "runner/sandbox/vm/machine_source.h"
+#include "runner/sandbox/vm/snapshot.h"
 
 namespace forkbox::sandbox::vm {
 
@@ -22,8 +24,11 @@ class SnapshotSource final : public MachineSource {
  public:
   // `client` outlives it. `launcher_index` is the template of launch/ in the forkserver's
   // configuration; `cell` are the limits of each machine's cell, the template's included.
+  // `image_folder` is what the forkserver binds as kImageFolder; "": whether it changes is not
+  // watched. `qemu_build`: of the QEMU that will be started; see machine.h.
   SnapshotSource(ForkserverClient& client, std::size_t launcher_index, const schema::Limits& cell,
-                 const Machine& machine, Log log);
+                 const Machine& machine, Log log, std::string image_folder = "",
+                 std::function<Result<std::string>()> qemu_build = QemuBuild);
 
   [[nodiscard]] std::string_view name() const override { return "snapshot"; }
   Result<void> Prepare(Deadline deadline) override;
@@ -31,12 +36,12 @@ class SnapshotSource final : public MachineSource {
   [[nodiscard]] std::string WhyStale() const override;
 
  private:
-  // What forks are made of. Descriptors of files that nobody can write any more.
-  struct Snapshot {
-    UniqueFd ram;
-    std::string state;  // some 60 kB, given to each fork as a file of its own
-    std::string key;    // MachineKey() of what wrote it
+  // What forks are made of, and what it must not be used without.
+  struct Template {
+    Snapshot snapshot;
+    std::string key;  // MachineKey() of what wrote it
     std::string qemu_build;
+    std::string image_file;  // which it was, of the image's manifest
   };
 
   ForkserverClient& client_;
@@ -44,8 +49,10 @@ class SnapshotSource final : public MachineSource {
   const schema::Limits cell_;
   const Machine machine_;
   const Log log_;
+  const std::string image_folder_;
+  const std::function<Result<std::string>()> qemu_build_;
   mutable std::mutex mutex_;
-  std::shared_ptr<const Snapshot> snapshot_;  // shared with forks that are being made
+  std::shared_ptr<const Template> template_;  // shared with forks that are being made
 };
 
 }  // namespace forkbox::sandbox::vm

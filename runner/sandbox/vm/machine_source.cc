@@ -1,0 +1,43 @@
+#include "runner/sandbox/vm/machine_source.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "runner/sandbox/vm/qmp.h"
+
+namespace forkbox::sandbox::vm {
+
+Result<void> ReadyMachine::AwaitLoaded(Deadline deadline) {
+  if (!monitor) return {};
+  Qmp qmp(monitor.get());
+  for (;;) {
+    auto event = qmp.AwaitEvent("MIGRATION", deadline);
+    if (!event) return Fail(event.error());
+    const auto status = event->is_object() ? event->find("status") : event->end();
+    if (status == event->end()) continue;
+    if (*status == "completed") return {};
+    if (*status == "failed") {
+      return Fail(ErrorCode::kUnavailable, "the machine could not load its state");
+    }
+    if (std::chrono::steady_clock::now() >= deadline) {
+      return Fail(ErrorCode::kDeadlineExceeded, "the machine did not load its state in time");
+    }
+  }
+}
+
+Result<void> ReadyMachine::Resume() {
+  if (!monitor) return {};
+  const std::string command = QmpCommand("cont");
+  ssize_t n = 0;
+  do {
+    // A machine that reads nothing has no room for it, and is not waited for.
+    n = ::send(monitor.get(), command.data(), command.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  } while (n < 0 && errno == EINTR);
+  if (n != static_cast<ssize_t>(command.size())) {
+    return Fail(ErrorCode::kUnavailable, "the machine has ended before it could run");
+  }
+  return {};
+}
+
+}  // namespace forkbox::sandbox::vm
