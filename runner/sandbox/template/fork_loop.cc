@@ -155,7 +155,7 @@ int ServeForks(const ForkHooks& hooks) {
       failure.stage = Stage::kEnterPidNamespace;
       failure.error = errno;
     } else {
-      pid = ::fork();
+      pid = hooks.fork ? hooks.fork() : ::fork();
       if (pid < 0) {
         failure.stage = Stage::kFork;
         failure.error = errno;
@@ -166,7 +166,7 @@ int ServeForks(const ForkHooks& hooks) {
       IsolationFailure isolation;
       if (hooks.leashed && !Leash(fds[kTplStdin])) isolation = {Stage::kDescriptors, errno};
       if (isolation.stage == Stage::kNone) {
-        isolation = EnterCell(request, fds.data(), fd_count, filter);
+        isolation = EnterCell(request, fds.data(), fd_count, filter, hooks.channel_place);
       }
       // Once more as the user that it is now: whose leash it is decides whether it may be pulled.
       if (hooks.leashed && isolation.stage == Stage::kNone && !Leash(STDIN_FILENO)) {
@@ -182,12 +182,12 @@ int ServeForks(const ForkHooks& hooks) {
       StatusMessage isolated;
       isolated.pid = ::getpid();
       Report(kChildChannelFd + 1, isolated);
-      if (hooks.leashed) {
+      if (hooks.leashed || hooks.channel_place >= 0) {
         ::close(kChildChannelFd + 1);
       } else {
         BecomeVisible(kChildChannelFd + 1);
       }
-      return kChildChannelFd;
+      return hooks.channel_place < 0 ? kChildChannelFd : hooks.channel_place;
     }
     if (hooks.after_fork_parent) hooks.after_fork_parent();
 

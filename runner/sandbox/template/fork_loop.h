@@ -13,6 +13,8 @@
 // unprivileged worker. One thread; other threads of the runtime must survive fork() by themselves.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -34,6 +36,11 @@ struct ForkHooks {
   // The child is killed as soon as nobody holds the other end of its standard input any more, even
   // while it is stopped; and it never lets its neighbours in a box, who have its uid, look into it.
   bool leashed = false;
+  // In place of fork(2), and answers as it does. The child may be a thread's copy alone.
+  std::function<pid_t()> fork;
+  // A descriptor of the runtime: the child's channel replaces it and all others stay open (see
+  // EnterCell()). Nobody ever looks into such a child. -1: it has 0-2 and the channel, as above.
+  int channel_place = -1;
 };
 
 // In the child: the descriptor of its channel. Never returns in the template; it exits the

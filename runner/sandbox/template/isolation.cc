@@ -1,7 +1,6 @@
 #include "runner/sandbox/template/isolation.h"
 
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/capability.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -14,6 +13,8 @@
 
 #include <cerrno>
 #include <cstdint>
+
+#include "runner/sandbox/template/fork_loop.h"
 
 namespace forkbox::sandbox {
 namespace {
@@ -45,6 +46,41 @@ bool Limit(__rlimit_resource resource, rlim_t value) {
 // Moves descriptor `from` to exactly `to`, which may be in use.
 bool Place(int from, int to) { return from == to || ::dup2(from, to) == to; }
 
+// The same for whoever goes on using `to` as it was: without blocking, if that was how.
+bool PlaceAlike(int from, int to) {
+  const int flags = ::fcntl(to, F_GETFL);
+  return flags >= 0 && Place(from, to) && ::fcntl(to, F_SETFL, flags) == 0;
+}
+
+// 0-2, the channel and the status socket, nothing else.
+bool ReplaceDescriptors(const int* fds) {
+  // All we keep is above 3 here (a template has 0-4 open), so no Place() overwrites a source.
+  if (!Place(fds[kTplStdin], 0) || !Place(fds[kTplStdout], 1) || !Place(fds[kTplStderr], 2) ||
+      !Place(fds[kTplChannel], kChildChannelFd)) {
+    return false;
+  }
+  // The status socket is still needed to report; it goes to 4 and is closed by the caller.
+  if (!Place(fds[kTplStatus], kChildChannelFd + 1) ||
+      ::fcntl(kChildChannelFd + 1, F_SETFD, FD_CLOEXEC) != 0 ||
+      ::syscall(SYS_close_range, kChildChannelFd + 2, ~0U, 0) != 0) {
+    return false;
+  }
+  ::fcntl(kChildChannelFd, F_SETFD, FD_CLOEXEC);
+  return true;
+}
+
+// What came with the request takes its places among the template's own, which stay.
+bool JoinDescriptors(const int* fds, std::size_t fd_count, int channel_place) {
+  if (!PlaceAlike(fds[kTplStdin], 0) || !PlaceAlike(fds[kTplStdout], 1) ||
+      !PlaceAlike(fds[kTplStderr], 2) || !PlaceAlike(fds[kTplChannel], channel_place) ||
+      !Place(fds[kTplStatus], kTemplateFilterFd) || ::close(kTemplateControlFd) != 0) {
+    return false;
+  }
+  for (std::size_t i = 0; i < fd_count; ++i) ::close(fds[i]);
+  return true;
+}
+static_assert(kTemplateControlFd == kChildChannelFd && kTemplateFilterFd == kChildChannelFd + 1);
+
 }  // namespace
 
 bool TrimTemplatePrivileges() {
@@ -61,7 +97,7 @@ bool TrimTemplatePrivileges() {
 }
 
 IsolationFailure EnterCell(const TemplateFork& request, const int* fds, std::size_t fd_count,
-                           const sock_fprog& filter) {
+                           const sock_fprog& filter, int channel_place) {
   const auto failed = [](Stage stage) { return IsolationFailure{stage, errno}; };
   // Capabilities keep its neighbours in a box, where all are one user, from reaching into it;
   // between the last of them and the filter nothing else would.
@@ -78,18 +114,10 @@ IsolationFailure EnterCell(const TemplateFork& request, const int* fds, std::siz
     if (::write(fds[i], "0", 1) != 1) return failed(Stage::kJoinCgroup);
   }
 
-  // All we keep is above 3 here (a template has 0-4 open), so no Place() overwrites a source.
-  if (!Place(fds[kTplStdin], 0) || !Place(fds[kTplStdout], 1) || !Place(fds[kTplStderr], 2)) {
+  if (!(channel_place < 0 ? ReplaceDescriptors(fds)
+                          : JoinDescriptors(fds, fd_count, channel_place))) {
     return failed(Stage::kDescriptors);
   }
-  if (!Place(fds[kTplChannel], kChildChannelFd)) return failed(Stage::kDescriptors);
-  // The status socket is still needed to report; it goes to 4 and is closed by the caller.
-  if (!Place(fds[kTplStatus], kChildChannelFd + 1) ||
-      ::fcntl(kChildChannelFd + 1, F_SETFD, FD_CLOEXEC) != 0 ||
-      ::syscall(SYS_close_range, kChildChannelFd + 2, ~0U, 0) != 0) {
-    return failed(Stage::kDescriptors);
-  }
-  ::fcntl(kChildChannelFd, F_SETFD, FD_CLOEXEC);
 
   ::umask(022);
   ::setsid();
@@ -106,8 +134,10 @@ IsolationFailure EnterCell(const TemplateFork& request, const int* fds, std::siz
 
   // From here on nothing can be undone.
   if (request.uid != 0) {
-    if (::setgroups(0, nullptr) != 0 || ::setresgid(request.gid, request.gid, request.gid) != 0 ||
-        ::setresuid(request.uid, request.uid, request.uid) != 0) {
+    // Not by glibc, which would tell all threads that the template had to do the same (nptl(7)).
+    if (::syscall(SYS_setgroups, 0, nullptr) != 0 ||
+        ::syscall(SYS_setresgid, request.gid, request.gid, request.gid) != 0 ||
+        ::syscall(SYS_setresuid, request.uid, request.uid, request.uid) != 0) {
       return failed(Stage::kCredentials);
     }
     // The kernel sets it anew with the user, to what fs.suid_dumpable says.

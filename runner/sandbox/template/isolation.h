@@ -33,8 +33,12 @@ bool TrimTemplatePrivileges();
 // In the child. `fds` are as in TemplateForkFd, `fd_count` of them. On success stage is kNone and
 // only 0, 1, 2, kChildChannelFd and, behind it, the status socket are open. The process is not
 // dumpable yet: its neighbours in a box, who have its uid, cannot look into it.
+//
+// With a `channel_place` of a descriptor that the template has open, the channel is put there, with
+// the flags of what it replaces (as 0-2 then are), and kChildChannelFd is closed; everything else
+// that the template had open stays so, but for its control socket and the filter.
 IsolationFailure EnterCell(const TemplateFork& request, const int* fds, std::size_t fd_count,
-                           const sock_fprog& filter);
+                           const sock_fprog& filter, int channel_place = -1);
 
 // Last: closes the status socket, and is dumpable from here on, since setresuid(2) has hidden the
 // program's own /proc/self from it.

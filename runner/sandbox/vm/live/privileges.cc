@@ -1,0 +1,38 @@
+#include "runner/sandbox/vm/live/privileges.h"
+
+#include <linux/capability.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace forkbox::sandbox::vm {
+namespace {
+
+constexpr int kNobody = 65534;
+
+}  // namespace
+
+bool BecomeNobody() {
+  // In a user namespace with one id there is nobody else to be (EINVAL); or no right to leave one's
+  // groups (EPERM).
+  if (::syscall(SYS_setresgid, kNobody, kNobody, kNobody) == 0) {
+    if (::syscall(SYS_setgroups, 0, nullptr) != 0 ||
+        ::syscall(SYS_setresuid, kNobody, kNobody, kNobody) != 0) {
+      return false;
+    }
+  } else if (errno != EINVAL) {
+    return false;
+  }
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  const __user_cap_data_struct none[2]{};
+  if (::syscall(SYS_capset, &header, none) != 0) return false;
+  ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  // The change has taken it away (prctl(2)), and undone whether it may be looked into.
+  return ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 &&
+         ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0;
+}
+
+}  // namespace forkbox::sandbox::vm
