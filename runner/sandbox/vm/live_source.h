@@ -6,9 +6,16 @@
 
 #include <cstddef>
 
+#include "runner/sandbox/vm/machine.h"
 #include "runner/sandbox/vm/machine_source.h"
 
 namespace forkbox::sandbox::vm {
+
+// The template for the forkserver's configuration, of an emulated machine with anonymous RAM. Its
+// root is that of machines, with the image as kImageFolder and libforkbox_vm_live.so's folder as
+// /opt/forkbox-vm. It says that it is ready when the guest is; it ends, with the reason, when the
+// guest is not to be or the process cannot be forked as it is (docs/decisions/vm-live-fork.md).
+TemplateSpec LiveTemplate(const Machine& machine);
 
 class LiveSource final : public MachineSource {
  public:
@@ -17,7 +24,11 @@ class LiveSource final : public MachineSource {
   LiveSource(ForkserverClient& client, std::size_t template_index, const schema::Limits& cell);
 
   [[nodiscard]] std::string_view name() const override { return "live"; }
+  // The forkserver boots the template by itself, and again when it ends: waits for that. Called
+  // for one that is ready, it does nothing; one that failed before is given another time.
   Result<void> Prepare(Deadline deadline) override;
+  // The machine runs already. What its kernel writes to the console comes out of `stdout_pipe`, and
+  // is dropped when nobody reads it in time.
   Result<ReadyMachine> Fork(Deadline deadline) override;
   [[nodiscard]] std::string WhyStale() const override;
 
