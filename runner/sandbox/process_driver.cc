@@ -87,6 +87,7 @@ Result<std::unique_ptr<ProcessDriver>> ProcessDriver::Start(ProcessDriverOptions
     language.plan.language = manifest.id;
     language.plan.file_name = manifest.file_name;
     language.plan.functions = manifest.functions;
+    language.plan.runs_once = chosen.runs_once;
     std::vector<BindSpec> binds;
     for (const languages::Requirement& needed : manifest.requirements) {
       const std::string path = Absolute(needed.path, chosen.runtime_dir);
@@ -199,6 +200,7 @@ Result<void> ProcessDriver::Open(Deadline deadline) {
     }
     return Fail(ErrorCode::kUnavailable, "no language works:" + reasons);
   }
+  if (options_.runs_once) return FillPools(deadline);
   filler_ = std::thread([this] { KeepPoolsFull(); });
   return {};
 }
@@ -331,7 +333,7 @@ Result<std::unique_ptr<ProcessSandbox>> ProcessDriver::ForkCompile(const std::st
   return sandbox;
 }
 
-void ProcessDriver::KeepPoolsFull() {
+std::map<ProcessDriver::PoolKey, schema::Limits> ProcessDriver::WantedPools() const {
   std::map<PoolKey, schema::Limits> wanted;
   for (const Language& language : languages_) {
     if (!language.status.ready) continue;
@@ -345,6 +347,25 @@ void ProcessDriver::KeepPoolsFull() {
       wanted.emplace(KeyOf(kExecTemplate, compile), compile);
     }
   }
+  return wanted;
+}
+
+Result<void> ProcessDriver::FillPools(Deadline deadline) {
+  for (const auto& [key, limits] : WantedPools()) {
+    std::unique_lock lock(mutex_);
+    while (pools_[key].forks.size() < options_.pool_size) {
+      lock.unlock();
+      auto fork = client_->Fork(key.template_index, limits, deadline);
+      if (!fork) return Fail(fork.error());
+      lock.lock();
+      pools_[key].forks.push_back(std::move(*fork));
+    }
+  }
+  return {};
+}
+
+void ProcessDriver::KeepPoolsFull() {
+  std::map<PoolKey, schema::Limits> wanted = WantedPools();
   std::unique_lock lock(mutex_);
   for (const auto& [key, limits] : wanted) pools_[key];
   while (!closing_) {
@@ -379,6 +400,7 @@ std::vector<LanguageStatus> ProcessDriver::Languages() const {
   std::vector<LanguageStatus> all;
   for (const Language& language : languages_) {
     LanguageStatus status = language.status;
+    status.functions = language.plan.functions;
     // A template that died since is being started again; until then its language is not ready.
     if (status.ready && !client_->StateOf(language.template_index).ready) {
       status.ready = false;

@@ -41,8 +41,9 @@ struct ProcessDriverOptions {
   // run as. For a process whose boxes are all it has: the tools of the others are in them as well.
   bool only_sessions = false;
   // For a process that is copied with all of its forks, and then runs one program: its pools are
-  // filled by Open() alone, so that no fork is made beside the program, and every job says that the
-  // generators of random numbers are to be reseeded.
+  // filled by Open() and FillPools() alone, so that no fork is made beside the program; every job
+  // says that the generators of random numbers are to be reseeded; and the end of a program is told
+  // before its cell is torn down, which is done with the sandbox.
   bool runs_once = false;
   Log log = Log::Null();
 };
@@ -58,6 +59,9 @@ class ProcessDriver final : public Driver {
   // to run. Languages that fail are reported by Languages(); an Error means that no sandbox can be
   // made at all.
   Result<void> Open(Deadline deadline);
+
+  // Of one that runs once: returns when every pool is full again, or says why one cannot be.
+  Result<void> FillPools(Deadline deadline);
 
   Result<std::unique_ptr<Sandbox>> Fork(const std::string& language,
                                         const schema::Limits& limits) override;
@@ -129,6 +133,7 @@ class ProcessDriver final : public Driver {
   Result<ReadyFork> Take(std::size_t template_index, const schema::Limits& limits);
   std::size_t ChooseTemplate(const Language& language, std::string_view code) const;
   std::optional<ReadyFork> TakePooled(const PoolKey& key);
+  std::map<PoolKey, schema::Limits> WantedPools() const;
   void KeepPoolsFull();
   const Language* Find(const std::string& language) const;
   // In a box of that much memory.

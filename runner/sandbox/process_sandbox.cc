@@ -349,6 +349,7 @@ ChildJob ProcessSandbox::JobOf(const schema::Source& program, const schema::Sour
   std::map<std::string, std::string> env = plan_.env;
   for (const auto& [name, value] : input.env) env[name] = value;
   job.env.assign(env.begin(), env.end());
+  job.reseed = plan_.runs_once;
   return job;
 }
 
@@ -418,7 +419,8 @@ ProcessSandbox::Compiled ProcessSandbox::RunJob(std::string frame, const std::st
   outcome.timings.fork = fork_time_;
   outcome.timings.exec = run.exec_time_;
   outcome.timings.total = fork_time_ + run.exec_time_;
-  fork_ = {};  // torn down now, not when the caller gets round to it
+  // Torn down now, not when the caller gets round to it; unless all ends with this run anyway.
+  if (!plan_.runs_once) fork_ = {};
   return result;
 }
 

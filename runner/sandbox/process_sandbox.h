@@ -21,6 +21,7 @@ struct RunPlan {
   std::vector<std::string> command;
   std::map<std::string, std::string> env;
   bool functions = false;               // its template runs function entries
+  bool runs_once = false;               // see ProcessDriverOptions
   std::vector<std::string> extensions;  // of a compile: what "{sources}" takes of the files
   std::vector<std::string> artefacts;   // of a compile: what its command makes
 

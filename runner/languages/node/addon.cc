@@ -255,6 +255,7 @@ void BecomeJob(int channel) {
       isolate, [](void*) { Leave(the_template->exit_code); }, nullptr);
 
   sandbox::ChildJob job = sandbox::ReceiveJob(channel);
+  if (job.reseed && !the_template->randomness->Reseed()) FailChild("reseed");
 
   StripForbidden(&job.env);
   const bool source_maps = TakeSourceMaps(&job.env);

@@ -42,7 +42,7 @@ PyObject* Serve(PyObject* /*module*/, PyObject* /*unused*/) {
 }
 
 // receive(channel) -> (source: bytes, file_name: bytes, args: list[bytes], env: dict[bytes, bytes],
-//                     is_function: bool, is_session: bool)
+//                     is_function: bool, is_session: bool, reseed: bool)
 PyObject* Receive(PyObject* /*module*/, PyObject* channel) {
   const ChildJob job = forkbox::sandbox::ReceiveJob(static_cast<int>(PyLong_AsLong(channel)));
   owner = ::getpid();
@@ -61,9 +61,10 @@ PyObject* Receive(PyObject* /*module*/, PyObject* channel) {
     Py_DECREF(key);
     Py_DECREF(item);
   }
-  return Py_BuildValue("(NNNNNN)", Bytes(job.code), Bytes(job.file_name), args, env,
+  return Py_BuildValue("(NNNNNNN)", Bytes(job.code), Bytes(job.file_name), args, env,
                        PyBool_FromLong(job.entry == ChildJob::Entry::kFunction ? 1 : 0),
-                       PyBool_FromLong(job.entry == ChildJob::Entry::kSession ? 1 : 0));
+                       PyBool_FromLong(job.entry == ChildJob::Entry::kSession ? 1 : 0),
+                       PyBool_FromLong(job.reseed ? 1 : 0));
 }
 
 // What `python3 main.py` makes of SystemExit (sys.exit, documentation): None is 0, a number

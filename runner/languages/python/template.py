@@ -168,6 +168,7 @@ rehearse(forkbox)
 # Its pages too, here only: programs that are no functions have nothing of it.
 encode_value(forkbox.call(define(b"return [0.5]", "rehearsal.py", {}))[1])
 numpy_random = sys.modules.get("numpy.random")
+plain_random = sys.modules.get("random")
 multiprocessing_process = sys.modules.get("multiprocessing.process")
 shutdown_threads = threading._shutdown
 run_atexit = atexit._run_exitfuncs
@@ -183,10 +184,17 @@ channel = forkbox.serve()
 
 # ---- in each child, before its job is known: pooled forks do this while nobody waits ------------
 
-if numpy_random is not None:
-    numpy_random.seed()  # `random` reseeds itself after a fork; numpy does not
-if multiprocessing_process is not None:
-    multiprocessing_process.current_process().authkey = os.urandom(32)
+
+
+def reseed():
+    """What was drawn when the template started, or before this machine was copied, drawn anew."""
+    if numpy_random is not None:
+        numpy_random.seed()
+    if multiprocessing_process is not None:
+        multiprocessing_process.current_process().authkey = os.urandom(32)
+
+
+reseed()  # `random` does this by itself after a fork
 sys.path[0] = WORK
 # The first writes to shared pages are the dear part of a run: have them behind us.
 rehearse(forkbox)
@@ -254,7 +262,11 @@ def run(source, file_name, args, env, is_function):
     os._exit(code if flushed else 120)
 
 
-source, file_name, args, env, is_function, is_session = forkbox.receive(channel)
+source, file_name, args, env, is_function, is_session, is_copied = forkbox.receive(channel)
+if is_copied:
+    if plain_random is not None:
+        plain_random.seed()
+    reseed()
 if is_session:
     set_environment(env)
     session.serve()

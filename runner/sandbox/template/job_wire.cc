@@ -41,6 +41,7 @@ std::string EncodeJob(const ChildJob& job, const std::vector<JobFile>& files) {
   std::uint64_t size = 0;
   body.U64(size);  // known in the end
   body.U32(static_cast<std::uint32_t>(job.entry));
+  body.U32(job.reseed ? 1 : 0);
   body.Text(job.file_name);
   body.Text(job.code);
   body.U32(static_cast<std::uint32_t>(job.args.size()));
@@ -67,6 +68,9 @@ bool DecodeJob(std::string_view body, ChildJob* job, std::vector<JobFile>* files
   const std::uint32_t entry = in.U32();
   if (entry > static_cast<std::uint32_t>(ChildJob::Entry::kSession)) return false;
   job->entry = static_cast<ChildJob::Entry>(entry);
+  const std::uint32_t reseed = in.U32();
+  if (reseed > 1) return false;
+  job->reseed = reseed == 1;
   job->file_name = in.Text();
   job->code = in.Text();
   for (std::uint32_t n = in.Count(4); n > 0; --n) job->args.emplace_back(in.Text());

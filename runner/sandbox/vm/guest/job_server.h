@@ -1,0 +1,35 @@
+// JobServer: answers one frame of the host with the frames that it is owed.
+//
+// One thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string_view>
+
+#include "runner/sandbox/driver.h"
+#include "runner/sandbox/vm/agent_protocol.h"
+
+namespace forkbox::sandbox::vm {
+
+class JobServer {
+ public:
+  using Send = std::function<void(std::string_view frame)>;
+
+  // `driver` outlives it.
+  explicit JobServer(Driver& driver) : driver_(driver) {}
+
+  // Awakes the machine, then runs or describes. The last frame sent is kEnd, kLanguages or kFailed.
+  void Serve(const Frame& frame, const Send& send);
+
+  // Takes down what the last job ran in. A machine that ends with its job saves itself the trouble.
+  void Clear() { sandbox_.reset(); }
+
+ private:
+  void Run(const Job& job, const Send& send);
+
+  Driver& driver_;
+  std::unique_ptr<Sandbox> sandbox_;
+};
+
+}  // namespace forkbox::sandbox::vm
