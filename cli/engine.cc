@@ -3,52 +3,20 @@
 #include <signal.h>
 
 #include <chrono>
-#include <filesystem>
-#include <system_error>
 
+#include "cli/installation.h"
 #include "cli/privileges.h"
 #include "runner/sandbox/transpiler.h"
 
 namespace forkbox::cli {
 
-namespace {
-
-namespace fs = std::filesystem;
-
-struct Installation {
-  fs::path forkserver;
-  fs::path runtime;
-};
-
-// Beside the program, as the build leaves it or as it is installed.
-Result<Installation> FindInstallation() {
-  std::error_code error;
-  const fs::path self = fs::read_symlink("/proc/self/exe", error);
-  if (error) return Fail(ErrorCode::kUnavailable, "/proc/self/exe: " + error.message());
-  const fs::path base = self.parent_path().parent_path();
-  const Installation places[] = {
-      {base / "runner/sandbox/forkbox-forkserver", base / "runtime"},
-      {base / "lib/forkbox/forkbox-forkserver", base / "lib/forkbox/runtime"},
-  };
-  for (const Installation& place : places) {
-    if (fs::exists(place.forkserver, error) && fs::exists(place.runtime / "manifests", error)) {
-      return place;
-    }
-  }
-  return Fail(ErrorCode::kUnavailable,
-              "incomplete installation: neither " + places[0].forkserver.string() + " nor " +
-                  places[1].forkserver.string() + " is there with its runtime folder");
-}
-
-}  // namespace
-
 Result<std::unique_ptr<sandbox::CompilingDriver>> StartEngine(const EngineOptions& options) {
-  auto installation = FindInstallation();
+  auto installation = Installation::Find();
   if (!installation) return Fail(installation.error());
   ::signal(SIGPIPE, SIG_IGN);
   sandbox::ProcessDriverOptions driver;
-  driver.forkserver_path = installation->forkserver.string();
-  driver.runtime_dir = installation->runtime.string();
+  driver.forkserver_path = installation->forkserver;
+  driver.runtime_dir = installation->runtime_dir;
   driver.pool_size = options.pool_size;
   driver.max_sandboxes = options.max_sandboxes;
   driver.max_boxes = options.max_boxes;

@@ -119,7 +119,7 @@ TEST_F(VmImageTest, RefusesWithWhatIsWrongAndWhatMendsIt) {
        "image.json: not a regular file"},
       {"a huge manifest", [&] { fs::resize_file(manifest, kMaxManifestBytes + 1); },
        "image.json: more than"},
-      {"an empty manifest", [&] { Write(manifest, ""); }, "image.json: expected"},
+      {"an empty manifest", [&] { Write(manifest, ""); }, "image.json: unexpected end"},
       {"not JSON", [&] { Write(manifest, "{\"format\": 1"); }, "image.json: "},
       {"not an object", [&] { Write(manifest, "[1]"); }, "image.json: the file: must be"},
       {"nested for ever", [&] { Write(manifest, std::string(100'000, '[')); }, "nested deeper"},
