@@ -14,11 +14,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <optional>
-#include <thread>
 
 #include "runner/sandbox/answer.h"
 #include "runner/sandbox/artefact_bounds.h"
+#include "runner/sandbox/capped_output.h"
 #include "runner/sandbox/cgroup_numbers.h"
+#include "runner/sandbox/cpu_watch.h"
+#include "runner/sandbox/feed.h"
 #include "runner/sandbox/heap_size.h"
 #include "runner/sandbox/protocol.h"
 #include "runner/sandbox/template/job_wire.h"
@@ -48,14 +50,14 @@ microseconds Since(steady_clock::time_point start) {
 class Capture {
  public:
   Capture(UniqueFd pipe, std::uint64_t cap, schema::EventKind kind, const EventSink& sink)
-      : pipe_(std::move(pipe)), cap_(cap), kind_(kind), sink_(sink) {
+      : pipe_(std::move(pipe)), output_(cap, kind, sink) {
     ::fcntl(pipe_.get(), F_SETFL, O_NONBLOCK);
   }
 
   [[nodiscard]] bool open() const { return pipe_.valid(); }
   [[nodiscard]] int fd() const { return pipe_.get(); }
-  [[nodiscard]] bool truncated() const { return truncated_; }
-  std::string Take() { return std::move(text_); }
+  [[nodiscard]] bool truncated() const { return output_.truncated(); }
+  std::string Take() { return output_.Take(); }
 
   // Reads what is there, at most a little at a time so that a flood starves nothing else. False
   // when there is nothing more now.
@@ -71,51 +73,13 @@ class Capture {
       pipe_.Reset();
       return false;
     }
-    const auto got = static_cast<std::uint64_t>(n);
-    const std::uint64_t keep = std::min(got, cap_ - text_.size());
-    if (keep < got) truncated_ = true;
-    if (keep > 0) {
-      text_.append(buffer.data(), keep);
-      if (sink_) sink_({kind_, std::string(buffer.data(), keep)});
-    }
+    output_.Add({buffer.data(), static_cast<std::size_t>(n)});
     return true;
   }
 
  private:
   UniqueFd pipe_;
-  const std::uint64_t cap_;
-  const schema::EventKind kind_;
-  const EventSink& sink_;
-  std::string text_;
-  bool truncated_ = false;
-};
-
-// Bytes on their way into the child; closes the descriptor when done or when nobody reads.
-class Feed {
- public:
-  Feed(UniqueFd fd, std::string bytes) : fd_(std::move(fd)), bytes_(std::move(bytes)) {
-    ::fcntl(fd_.get(), F_SETFL, O_NONBLOCK);
-  }
-  [[nodiscard]] bool open() const { return fd_.valid(); }
-  [[nodiscard]] int fd() const { return fd_.get(); }
-
-  void Pump() {
-    while (fd_ && at_ < bytes_.size()) {
-      // A pipe knows no MSG_NOSIGNAL; the process ignores SIGPIPE (see process_driver.h).
-      const ssize_t n = ::write(fd_.get(), bytes_.data() + at_, bytes_.size() - at_);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0 && errno == EAGAIN) return;
-      if (n <= 0) break;
-      at_ += static_cast<std::size_t>(n);
-    }
-    fd_.Reset();
-    bytes_ = std::string();  // the run may be long, and they many
-  }
-
- private:
-  UniqueFd fd_;
-  std::string bytes_;
-  std::size_t at_ = 0;
+  CappedOutput output_;
 };
 
 // One run's loop: everything that can happen is an event on one of the descriptors or a deadline.
@@ -127,18 +91,17 @@ class Running {
       : limits_(limits),
         cancel_fd_(cancel_fd),
         status_(fork->status.get()),
-        cpu_fd_(fork->cpu_usage.get()),
+        cpu_(fork->cpu_usage.get(), limits.cpu),
         out_(std::move(fork->stdout_pipe), limits.output_bytes, schema::EventKind::kStdout, sink),
         err_(std::move(fork->stderr_pipe), limits.output_bytes, schema::EventKind::kStderr, sink),
         answer_(std::move(answer), answer_bytes, schema::EventKind::kValue, no_sink_),
         job_(std::move(fork->channel), std::move(frame)),
-        stdin_(std::move(fork->stdin_pipe), std::move(stdin_data)),
-        cpu_before_(CpuUsed(cpu_fd_)) {}
+        stdin_(std::move(fork->stdin_pipe), std::move(stdin_data)) {}
 
   void UntilEnd() {
     start_ = steady_clock::now();
     deadline_ = start_ + limits_.wall;
-    next_cpu_check_ = start_ + limits_.cpu / Cores();
+    cpu_.Start(start_);
     job_.Pump();
     stdin_.Pump();
     if (limits_.wall.count() <= 0) Kill(Reason::kWallTimeout);
@@ -157,15 +120,9 @@ class Running {
   Capture& out() { return out_; }
   Capture& err() { return err_; }
   Capture& answer() { return answer_; }
-  [[nodiscard]] microseconds Cpu() const {
-    const auto now = CpuUsed(cpu_fd_);
-    if (!now || !cpu_before_) return cpu_self_;
-    return *now - *cpu_before_;
-  }
+  [[nodiscard]] microseconds Cpu() const { return cpu_.Used().value_or(cpu_self_); }
 
  private:
-  static unsigned Cores() { return std::max(1U, std::thread::hardware_concurrency()); }
-
   void Kill(Reason reason) {
     if (killed_for_) return;
     killed_for_ = reason;
@@ -185,8 +142,8 @@ class Running {
       return;
     }
     if (!killed_for_ && now >= deadline_) Kill(Reason::kWallTimeout);
-    if (!killed_for_ && now >= next_cpu_check_) CheckCpu(now);
-    const auto until = killed_for_ ? give_up_at_ : std::min(deadline_, next_cpu_check_);
+    if (!killed_for_ && now >= cpu_.next_check() && cpu_.IsOver(now)) Kill(Reason::kCpuTimeout);
+    const auto until = killed_for_ ? give_up_at_ : std::min(deadline_, cpu_.next_check());
     const auto wait = std::chrono::duration_cast<microseconds>(until - now);
     const timespec timeout{wait.count() <= 0 ? 0 : wait.count() / 1'000'000,
                            wait.count() <= 0 ? 0 : wait.count() % 1'000'000 * 1000};
@@ -206,14 +163,6 @@ class Running {
     if (polled[5].revents != 0) Kill(Reason::kCancelled);
     if (polled[6].revents != 0) answer_.Pump();
     if (polled[0].revents != 0) HearStatus();
-  }
-
-  void CheckCpu(steady_clock::time_point now) {
-    const microseconds used = Cpu();
-    const microseconds left = std::chrono::duration_cast<microseconds>(limits_.cpu) - used;
-    if (left.count() <= 0) return Kill(Reason::kCpuTimeout);
-    // It cannot burn the rest any faster than on all cores at once.
-    next_cpu_check_ = now + std::max(left / Cores(), microseconds(5000));
   }
 
   void HearStatus() {
@@ -250,17 +199,15 @@ class Running {
   const schema::Limits& limits_;
   const int cancel_fd_;
   const int status_;
-  const int cpu_fd_;
+  CpuWatch cpu_;
   Capture out_;
   Capture err_;
   const EventSink no_sink_;  // an answer is an event once it is known to be a value
   Capture answer_;
   Feed job_;
   Feed stdin_;
-  const std::optional<microseconds> cpu_before_;
   steady_clock::time_point start_;
   steady_clock::time_point deadline_;
-  steady_clock::time_point next_cpu_check_;
   steady_clock::time_point give_up_at_;
   bool ended_ = false;
 };
