@@ -1,2 +1,7 @@
 app_library(vm_kvm_probe SOURCES kvm_probe.cc PUBLIC app::base)
 app_test(vm_kvm_probe_test SOURCES kvm_probe_test.cc LIBS app::vm_kvm_probe LABEL unit)
+
+app_library(vm_sandbox
+  SOURCES vm_sandbox.cc fresh_awakening.cc
+  PUBLIC app::vm_machine_source app::vm_protocol app::sandbox app::schema app::base)
+app_test(vm_sandbox_test SOURCES vm_sandbox_test.cc LIBS app::vm_sandbox LABEL unit)

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <chrono>
+#include <string>
+#include <string_view>
 
 #include "base/unique_fd.h"
 #include "runner/sandbox/driver.h"
@@ -11,9 +13,12 @@ namespace forkbox::sandbox::vm {
 
 class VmSandbox final : public Sandbox {
  public:
-  // `cpu_factor`: what a limit of processor time is multiplied by.
+  // `cpu_factor`: what a limit of processor time is multiplied by. `compile_time`: how long a
+  // compiler may take beside the limits, which are those of the program alone; 0 for a language
+  // that has none.
   VmSandbox(ReadyMachine machine, std::string language, const schema::Limits& limits,
-            int cpu_factor, std::string_view accelerator, std::chrono::microseconds fork_time);
+            int cpu_factor, std::string_view accelerator, std::chrono::microseconds fork_time,
+            std::chrono::milliseconds compile_time = {});
 
   schema::Outcome Run(const schema::Source& source, const EventSink& sink) override;
   void Cancel() override;
@@ -27,6 +32,7 @@ class VmSandbox final : public Sandbox {
   const int cpu_factor_;
   const std::string accelerator_;
   const std::chrono::microseconds fork_time_;
+  const std::chrono::milliseconds compile_time_;
   UniqueFd cancel_;  // eventfd
 };
 
