@@ -114,9 +114,13 @@ Result<std::unique_ptr<ForkserverClient>> ForkserverClient::Start(const std::str
   return client;
 }
 
-ForkserverClient::~ForkserverClient() {
-  // It hears the hang-up, lets its cells go and ends; the listener hears that in turn.
+// It hears the hang-up, lets its cells go and ends; the listener hears that in turn.
+void ForkserverClient::HangUp() {
   if (control_) ::shutdown(control_.get(), SHUT_WR);
+}
+
+ForkserverClient::~ForkserverClient() {
+  HangUp();
   if (pid_ > 0) {
     const UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
     pollfd polled{pidfd.get(), POLLIN, 0};

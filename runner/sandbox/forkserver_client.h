@@ -63,6 +63,9 @@ class ForkserverClient {
   ForkserverClient(const ForkserverClient&) = delete;
   ForkserverClient& operator=(const ForkserverClient&) = delete;
 
+  // Has the forkserver end: whoever waits for anything of it hears that soon, as kUnavailable.
+  void HangUp();
+
   // Waits for the forkserver's word that it stands and starts the thread that listens to it.
   Result<void> Connect(Deadline deadline);
 
