@@ -16,13 +16,14 @@ class Command {
   virtual int Run() = 0;
 };
 
-// One file each: serve.cc, run.cc, execd.cc, keys.cc, accounts.cc, doctor.cc, bench.cc.
+// One file each: serve.cc, run.cc, execd.cc, keys.cc, accounts.cc, doctor.cc, vm.cc, bench.cc.
 std::vector<std::unique_ptr<Command>> MakeServerCommands(CLI::App& program);
 std::unique_ptr<Command> MakeRunCommand(CLI::App& program);
 std::unique_ptr<Command> MakeExecdCommand(CLI::App& program);
 std::unique_ptr<Command> MakeKeysCommand(CLI::App& program);
 std::unique_ptr<Command> MakeAccountsCommand(CLI::App& program);
 std::unique_ptr<Command> MakeDoctorCommand(CLI::App& program);
+std::unique_ptr<Command> MakeVmCommand(CLI::App& program);
 std::unique_ptr<Command> MakeBenchCommand(CLI::App& program);
 
 // "forkbox: <text>" on stderr; returns `code`.

@@ -37,6 +37,7 @@ int Main(int argc, char** argv) {
   commands.push_back(MakeKeysCommand(program));
   commands.push_back(MakeAccountsCommand(program));
   commands.push_back(MakeDoctorCommand(program));
+  commands.push_back(MakeVmCommand(program));
   commands.push_back(MakeBenchCommand(program));
 
   try {

@@ -1,0 +1,37 @@
+// BaseDisk: what an image has from Debian, as it is kept from one build to the next: making it
+// takes root, a network and a minute or two, while all the rest is made of files that are here.
+//
+// A folder named after its recipe: the hash of the script that makes it (scripts/vm-base.sh), which
+// says release, packages and options. What lies there is checked by its hashes before it is used.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+
+namespace forkbox::sandbox::vm {
+
+struct BaseDisk {
+  std::string folder;  // with kBaseDisk and kKernelFile in it
+  std::string recipe;  // hex SHA-256
+  std::string kernel;  // release
+  std::map<std::string, std::string> packages;
+  std::vector<std::string> modules;  // paths, in the order in which they are loaded
+
+  static Result<std::string> Recipe(const std::string& script);
+  // nullopt-like: kNotFound when there is none in the folder `cache`, or it is damaged.
+  static Result<BaseDisk> Find(const std::string& cache, const std::string& recipe);
+  // Makes it, in place of another of the same recipe. The caller holds the cache's lock.
+  // kUnavailable with the reason: no root, no network (which names the mirror), missing programs.
+  static Result<BaseDisk> Make(const std::string& cache, const std::string& recipe,
+                               const std::string& script,
+                               const std::function<void(std::string_view)>& on_step,
+                               const std::function<bool()>& stopped);
+};
+
+}  // namespace forkbox::sandbox::vm
