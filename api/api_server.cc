@@ -32,7 +32,20 @@ ApiServer::ApiServer(Options options, Parts parts)
             for (auto& one : all) one.default_limits.output_bytes = options_.max_output_bytes;
             return all;
           },
-          parts_.clock),
+          parts_.clock,
+          [this]() -> std::optional<runner::VmService> {
+            std::optional<runner::VmService> vm;
+            if (parts_.vm) {
+              vm = parts_.vm();
+            } else if (!parts_.languages) {
+              vm = store_probe_->RunnerVm();
+            }
+            if (!vm) return vm;
+            for (auto& one : vm->languages) {
+              one.default_limits.output_bytes = options_.max_output_bytes;
+            }
+            return vm;
+          }),
       keys_(options_.keys, parts_.authenticator, parts_.store.keys(), parts_.clock, parts_.log),
       admission_(options_.admission, keys_, parts_.clock) {}
 
@@ -52,6 +65,8 @@ Result<void> ApiServer::Start() {
     parts_.log.Warn("auth.disabled", {{"address", options_.http.address}});
   }
 
+  options_.zeroboot.isolation = options_.nca.isolation = options_.exec0.request.isolation =
+      options_.isolation;
   store_probe_ = std::make_unique<StoreProbe>(options_.store_probe, parts_.store, parts_.clock);
   Result<ZerobootDialect> zeroboot = ZerobootDialect::Create(
       options_.zeroboot, {parts_.service, languages_, admission_, *store_probe_, parts_.clock});
@@ -71,7 +86,7 @@ Result<void> ApiServer::Start() {
   exec0_ = *std::move(exec0);
   native_ = std::make_unique<NativeApi>(
       options_.native, NativeApi::Parts{parts_.service, parts_.store, parts_.broker, admission_,
-                                        *store_probe_, parts_.clock, parts_.log});
+                                        *store_probe_, languages_, parts_.clock, parts_.log});
 
   events_ = std::make_unique<EventStream>(
       options_.events, EventStream::Parts{parts_.service, parts_.store.executions(), parts_.broker,
@@ -181,6 +196,10 @@ void ApiServer::ServeMetrics(http::Call& call) {
     readings.pool_hits = stats.pool_hits;
     readings.pool_misses = stats.pool_misses;
     readings.pool_ready = stats.pool_ready;
+  }
+  if (const auto vm = languages_.Vm()) {
+    readings.vm_state = sandbox::vm::ToString(vm->status.state);
+    readings.vm_machines_ready = vm->machines_ready;
   }
   readings.http_connections = server_->stats().connections;
   if (const auto seen = store_probe_->Snapshot(); seen && store_probe_->Status()) {

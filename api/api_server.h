@@ -25,6 +25,7 @@
 #include "api/exec0_keys.h"
 #include "api/execution_service.h"
 #include "api/http/server.h"
+#include "api/isolation_choice.h"
 #include "api/language_catalog.h"
 #include "api/metrics.h"
 #include "api/native_api.h"
@@ -50,6 +51,8 @@ class ApiServer {
     KeyRing::Options keys;
     Admission::Options admission;
     ZerobootDialect::Options zeroboot;
+    // Of whatever does not say; dialects without a word for it have no other.
+    IsolationChoice isolation = IsolationChoice::kProcess;
     // The most of each output stream any execution keeps.
     std::size_t max_output_bytes = 1 << 20;
     NativeApi::Options native;
@@ -75,6 +78,8 @@ class ApiServer {
     std::function<sandbox::DriverStats()> pool_stats;  // null when the runners are elsewhere
     Log log;
     SandboxFleet* sandboxes = nullptr;  // null: this server has no lifecycle API
+    // Of the virtual machines here; like `languages`, those of the runners alive when that is null.
+    LanguageCatalog::VmProvider vm = {};
   };
 
   ApiServer(Options options, Parts parts);

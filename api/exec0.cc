@@ -33,8 +33,16 @@ void Send(http::Reply& reply, const Exec0Answer& answer) {
   reply.Send(answer.status, kJsonType, answer.body, headers);
 }
 
-ordered_json LanguageDocument(const sandbox::LanguageStatus& language) {
+// `process` and `vm` are null where that does not have it. One of them is not.
+ordered_json LanguageDocument(const sandbox::LanguageStatus* process,
+                              const sandbox::LanguageStatus* vm) {
   using languages::ExecutionModel;
+  const sandbox::LanguageStatus& language = process != nullptr ? *process : *vm;
+  ordered_json isolations = ordered_json::array();
+  if (process != nullptr && process->ready) {
+    isolations.push_back(ToString(schema::Isolation::kProcess));
+  }
+  if (vm != nullptr && vm->ready) isolations.push_back(ToString(schema::Isolation::kVm));
   ordered_json document{
       {"id", language.id},
       {"name", language.name},
@@ -45,7 +53,8 @@ ordered_json LanguageDocument(const sandbox::LanguageStatus& language) {
       {"features", {{"stdin", true}, {"files", true}, {"args", true}, {"tests", true}}},
       {"aliases", language.aliases},
       {"fileName", language.file_name},
-      {"available", language.ready}};
+      {"available", !isolations.empty()},
+      {"isolations", std::move(isolations)}};
   if (!language.reason.empty()) document["reason"] = language.reason;
   return document;
 }
@@ -155,7 +164,7 @@ void Exec0Dialect::Execute(http::Call& call, const KeyIdentity& identity) {
       ToExec0Request(*std::move(body), "", execute_schema_, options_.request, parts_.languages);
   if (!request) return refuse(request.error());
   const auto cancellable =
-      runs_.Start(std::move(request->execution), *caller, "",
+      runs_.Start(*std::move(request), *caller, "",
                   [reply = call.reply](const Exec0Answer& answer) mutable { Send(reply, answer); });
   // After it was submitted, for there must be something to cancel.
   if (cancellable) {
@@ -224,9 +233,9 @@ void Exec0Dialect::Batch(http::Call& call, const KeyIdentity& identity) {
     }
     Exec0Caller of_item = caller;
     if (!caller.idempotency_key.empty()) of_item.idempotency_key += ':' + std::to_string(i);
-    schema::Execution execution = std::move(request->execution);
+    Exec0Request one = *std::move(request);
     request->execution = {};
-    return runs.Start(std::move(execution), of_item, "executions[" + std::to_string(i) + "].",
+    return runs.Start(std::move(one), of_item, "executions[" + std::to_string(i) + "].",
                       [batch, i, ended = std::move(ended)](Exec0Answer answer) {
                         batch->Put(i, std::move(answer.body));
                         ended();
@@ -289,7 +298,22 @@ void Exec0Dialect::ListExecutions(http::Call& call) {
 
 void Exec0Dialect::Languages(http::Call& call) {
   ordered_json all = ordered_json::array();
-  for (const auto& language : *parts_.languages.All()) all.push_back(LanguageDocument(language));
+  const auto of_processes = parts_.languages.All();
+  const auto vm = parts_.languages.Vm();
+  const LanguageCatalog::Languages in_machines =
+      vm == nullptr ? LanguageCatalog::Languages() : vm->languages;
+  const auto find = [](const LanguageCatalog::Languages& languages, const std::string& id) {
+    const auto found = std::ranges::find(languages, id, &sandbox::LanguageStatus::id);
+    return found == languages.end() ? nullptr : &*found;
+  };
+  for (const auto& language : *of_processes) {
+    all.push_back(LanguageDocument(&language, find(in_machines, language.id)));
+  }
+  for (const auto& language : in_machines) {
+    if (find(*of_processes, language.id) == nullptr) {
+      all.push_back(LanguageDocument(nullptr, &language));
+    }
+  }
   SendExec0(call.reply, 200, {{"languages", std::move(all)}});
 }
 

@@ -69,13 +69,13 @@ class Reader {
   tl::expected<Exec0Request, Exec0Problem> Read() {
     using Step = tl::expected<void, Exec0Problem> (Reader::*)();
     for (const Step step :
-         {&Reader::ReadLanguage, &Reader::ReadTexts, &Reader::ReadLimits, &Reader::ReadFiles,
-          &Reader::ReadWords, &Reader::ReadTests, &Reader::ReadExtensions}) {
+         {&Reader::ReadLanguage, &Reader::ReadTexts, &Reader::ReadLimits, &Reader::ReadIsolation,
+          &Reader::ReadFiles, &Reader::ReadWords, &Reader::ReadTests, &Reader::ReadDelivery}) {
       if (auto done = (this->*step)(); !done) return Invalid(std::move(done.error()));
     }
     ShareOutput(&execution_.limits, limits_,
                 std::max<std::size_t>(1, execution_.source.cases.size()));
-    return Exec0Request{std::move(execution_)};
+    return Exec0Request{std::move(execution_), std::move(asked_isolation_)};
   }
 
  private:
@@ -99,14 +99,6 @@ class Reader {
     if (!language_) {
       return Invalid(InvalidField(Field("language"), "one of: " + languages_.KnownNames(),
                                   Received(body_["language"])));
-    }
-    if (!language_->ready) {
-      const std::string why = language_->reason.empty() ? "it did not start" : language_->reason;
-      return Invalid({.status = 400,
-                      .message = language_->id + " is not available on this server: " + why,
-                      .details = {{"field", Field("language")},
-                                  {"limit", "a language that is available"},
-                                  {"received", language_->id}}});
     }
     execution_.language = language_->id;
     execution_.limits = language_->default_limits;
@@ -234,18 +226,47 @@ class Reader {
     return {};
   }
 
-  Read_ ReadExtensions() {
+  Read_ ReadIsolation() {
+    IsolationChoice choice = limits_.isolation;
     if (const json* isolation = Find("isolation")) {
-      const auto kind = schema::ParseIsolation(isolation->get_ref<const std::string&>());
-      if (!kind || !languages_.Offers(*kind)) {
-        return Invalid(
-            {.status = 400,
-             .message = "isolation: this one is not available on this server",
-             .details = {
-                 {"field", Field("isolation")}, {"limit", "process"}, {"received", *isolation}}});
-      }
-      execution_.isolation = *kind;
+      asked_isolation_ = isolation->get<std::string>();
+      choice = ParseIsolationChoice(asked_isolation_).value_or(choice);  // the schema has its words
     }
+    auto chosen = ChooseIsolation(choice, execution_.language, execution_.limits, *languages_.All(),
+                                  languages_.Vm().get());
+    if (!chosen) return Refuse(chosen.error(), choice);
+    execution_.isolation = *chosen;
+    return {};
+  }
+
+  tl::unexpected<Exec0Problem> Refuse(const IsolationProblem& problem, IsolationChoice choice) {
+    using Kind = IsolationProblem::Kind;
+    const auto invalid = [&](const char* field, json received) {
+      return Invalid({.status = 400,
+                      .message = std::string(field) + ": " + problem.message,
+                      .details = {{"field", Field(field)},
+                                  {"limit", problem.limit},
+                                  {"received", std::move(received)}}});
+    };
+    switch (problem.kind) {
+      case Kind::kLanguage:
+        return invalid("language", execution_.language);
+      case Kind::kMemory:
+        return invalid("memoryLimit", execution_.limits.memory_bytes / kMega);
+      case Kind::kNotOffered:
+        // A default that cannot be had is no fault of a client's.
+        if (!asked_isolation_.empty()) return invalid("isolation", ToString(choice));
+        break;
+      case Kind::kFailed:
+        break;
+    }
+    return Invalid({.status = 503,
+                    .message = "isolation: " + problem.message,
+                    .details = {{"field", Field("isolation")}, {"limit", problem.limit}},
+                    .headers = {{"Retry-After", "10"}}});
+  }
+
+  Read_ ReadDelivery() {
     const json* const async = Find("async");
     const bool queued = async != nullptr && async->get<bool>();
     execution_.webhook_url = TakeText(body_, "webhook_url");
@@ -264,6 +285,7 @@ class Reader {
   LanguageCatalog& languages_;
   std::optional<sandbox::LanguageStatus> language_;
   Execution execution_;
+  std::string asked_isolation_;
 };
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include <tl/expected.hpp>
 
 #include "api/exec0_error.h"
+#include "api/isolation_choice.h"
 #include "api/language_catalog.h"
 #include "schema/execution.h"
 #include "schema/request_schema.h"
@@ -30,11 +31,14 @@ struct Exec0RequestLimits {
   // Kept of all streams of all runs of one call; each then keeps its share if that is less.
   std::size_t max_call_output_bytes = 16 << 20;
   std::chrono::milliseconds default_timeout{30'000};
+  IsolationChoice isolation = IsolationChoice::kProcess;  // of requests that do not say
 };
 
 struct Exec0Request {
   // language, source, limits, isolation, delivery, priority and webhook_url are set.
   schema::Execution execution;
+  // What the request said, "" for nothing: the same request may come to something else later.
+  std::string asked_isolation = {};
 };
 
 // `body` is consumed. `where` is what stands before the names of fields: "" or "executions[3].".

@@ -45,6 +45,7 @@ Execution Remembered(const Execution& execution) {
   kept.dialect = execution.dialect;
   kept.language = execution.language;
   kept.limits = execution.limits;
+  kept.isolation = execution.isolation;
   kept.delivery = execution.delivery;
   kept.created_unix_ms = execution.created_unix_ms;
   return kept;
@@ -166,8 +167,9 @@ void Enqueue(Execution execution, Context context) {
 
 }  // namespace
 
-std::optional<ExecutionId> Exec0Runs::Start(Execution execution, const Exec0Caller& caller,
+std::optional<ExecutionId> Exec0Runs::Start(Exec0Request request, const Exec0Caller& caller,
                                             const std::string& where, Done done) const {
+  Execution& execution = request.execution;
   if (!execution.webhook_url.empty()) {
     if (const Result<void> fits = parts_.check_webhook_url(execution.webhook_url); !fits) {
       Exec0Problem problem = ToExec0Problem(fits.error());
@@ -193,7 +195,9 @@ std::optional<ExecutionId> Exec0Runs::Start(Execution execution, const Exec0Call
                   .identity = caller.identity,
                   .reply = caller.reply,
                   .done = std::move(done)};
-  if (!execution.idempotency_key.empty()) context.terms.request_digest = RequestDigest(execution);
+  if (!execution.idempotency_key.empty()) {
+    context.terms.request_digest = RequestDigest(execution, request.asked_isolation);
+  }
   if (execution.delivery != schema::Delivery::kWait) {
     Enqueue(std::move(execution), std::move(context));
     return std::nullopt;

@@ -10,6 +10,7 @@
 
 #include "api/auth/key_identity.h"
 #include "api/exec0_error.h"
+#include "api/exec0_request.h"
 #include "api/execution_service.h"
 #include "api/http/reply.h"
 #include "base/clock.h"
@@ -47,9 +48,9 @@ class Exec0Runs {
   };
   explicit Exec0Runs(Parts parts) : parts_(std::move(parts)) {}
 
-  // `execution` as ToExec0Request() made it; `where` is what stands before names of its fields.
+  // `request` as ToExec0Request() made it; `where` is what stands before names of its fields.
   // Returns what to cancel when the client leaves: nothing when it runs on without him.
-  std::optional<schema::ExecutionId> Start(schema::Execution execution, const Exec0Caller& caller,
+  std::optional<schema::ExecutionId> Start(Exec0Request request, const Exec0Caller& caller,
                                            const std::string& where, Done done) const;
 
   // X-RateLimit-* as this process knows them now; none for those without such a limit.

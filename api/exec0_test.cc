@@ -56,7 +56,10 @@ TEST(RequestDigestTest, OnlyWhatWasAskedForCounts) {
   same.created_unix_ms = 5;
   same.request_id = "r";
   same.client_address = "::1";
-  EXPECT_EQ(RequestDigest(one), RequestDigest(same));
+  same.isolation = schema::Isolation::kVm;  // what "auto" may come to
+  EXPECT_EQ(RequestDigest(one, "auto"), RequestDigest(same, "auto"));
+  EXPECT_NE(RequestDigest(one, "auto"), RequestDigest(one, "vm"));
+  EXPECT_EQ(RequestDigest(one, ""), RequestDigest(one, "process")) << "as older servers had it";
   for (const auto change : std::vector<void (*)(schema::Execution&)>{
            [](schema::Execution& e) { e.source.code += " "; },
            [](schema::Execution& e) { e.source.stdin_data = "x"; },
@@ -73,7 +76,7 @@ TEST(RequestDigestTest, OnlyWhatWasAskedForCounts) {
            [](schema::Execution& e) { e.webhook_url = "https://a.example/"; }}) {
     schema::Execution other = one;
     change(other);
-    EXPECT_NE(RequestDigest(one), RequestDigest(other));
+    EXPECT_NE(RequestDigest(one, ""), RequestDigest(other, ""));
   }
 }
 

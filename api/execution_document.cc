@@ -121,6 +121,10 @@ ordered_json ToDocument(const store::ExecutionRecord& record, const DocumentForm
   }
   document["finishedAt"] = TimeOrNull(record.finished_unix_ms);
   document["dialect"] = execution.dialect;
+  document["isolation"] = ToString(execution.isolation);
+  document["accelerator"] = outcome && !outcome->accelerator.empty()
+                                ? ordered_json(outcome->accelerator)
+                                : ordered_json(nullptr);
   if (!execution.client_reference.empty()) {
     document["clientReference"] = execution.client_reference;
   }

@@ -9,8 +9,8 @@ constexpr std::chrono::seconds kFreshFor{1};
 
 }  // namespace
 
-LanguageCatalog::LanguageCatalog(Provider provider, const Clock& clock)
-    : provider_(std::move(provider)), clock_(clock) {}
+LanguageCatalog::LanguageCatalog(Provider provider, const Clock& clock, VmProvider vm)
+    : provider_(std::move(provider)), vm_provider_(std::move(vm)), clock_(clock) {}
 
 std::shared_ptr<const LanguageCatalog::Languages> LanguageCatalog::All() {
   const std::lock_guard lock(mutex_);
@@ -23,13 +23,30 @@ std::shared_ptr<const LanguageCatalog::Languages> LanguageCatalog::All() {
   return languages_;
 }
 
-std::optional<sandbox::LanguageStatus> LanguageCatalog::Find(std::string_view name) {
-  const auto languages = All();
-  for (const sandbox::LanguageStatus& language : *languages) {
-    if (language.id == name) return language;
+std::shared_ptr<const runner::VmService> LanguageCatalog::Vm() {
+  if (!vm_provider_) return nullptr;
+  const std::lock_guard lock(mutex_);
+  const SteadyTime now = clock_.Now();
+  if (!vm_read_at_ || now - *vm_read_at_ >= kFreshFor) {
+    std::optional<runner::VmService> vm = vm_provider_();
+    vm_ = vm ? std::make_shared<const runner::VmService>(std::move(*vm)) : nullptr;
+    vm_read_at_ = now;
   }
-  for (const sandbox::LanguageStatus& language : *languages) {
-    if (std::ranges::find(language.aliases, name) != language.aliases.end()) return language;
+  return vm_;
+}
+
+std::optional<sandbox::LanguageStatus> LanguageCatalog::Find(std::string_view name) {
+  const auto of_processes = All();
+  const auto vm = Vm();
+  const Languages none;
+  const Languages* const lists[] = {of_processes.get(), vm == nullptr ? &none : &vm->languages};
+  for (const Languages* const languages : lists) {
+    for (const sandbox::LanguageStatus& language : *languages) {
+      if (language.id == name) return language;
+    }
+    for (const sandbox::LanguageStatus& language : *languages) {
+      if (std::ranges::find(language.aliases, name) != language.aliases.end()) return language;
+    }
   }
   return std::nullopt;
 }

@@ -96,6 +96,20 @@ void AppendQueue(const Metrics::Readings& readings, std::vector<MetricFamily>& a
   gauge("forkbox_webhooks_dead", "Webhooks that were given up", readings.webhooks_dead);
 }
 
+void AppendVm(const Metrics::Readings& readings, std::vector<MetricFamily>& all) {
+  MetricFamily state{
+      "forkbox_vm_state", "1 for the state that virtual machines are in", MetricType::Gauge, {}};
+  for (const char* word : {"starting", "ready", "rebuilding", "failed"}) {
+    ClientMetric metric;
+    metric.label = {{"state", word}};
+    metric.gauge.value = readings.vm_state == word ? 1 : 0;
+    state.metric.push_back(std::move(metric));
+  }
+  all.push_back(std::move(state));
+  all.push_back(Reading("forkbox_vm_machines_ready", "Virtual machines that wait for a program",
+                        MetricType::Gauge, static_cast<double>(readings.vm_machines_ready)));
+}
+
 }  // namespace
 
 // The order of the members is the order of the output.
@@ -127,6 +141,8 @@ struct Metrics::Families {
   Family<Counter>& accepted =
       AddCounter("forkbox_executions_accepted_total", "Executions accepted that nobody waits for");
   Family<Counter>& executions = AddCounter("forkbox_executions_total", "Executions finished");
+  Family<Counter>& isolated =
+      AddCounter("forkbox_executions_isolated_total", "Executions that ran, by what they ran in");
   Family<Histogram>& queue_seconds =
       AddHistogram("forkbox_queue_time_seconds", "From acceptance to a free runner slot");
   Family<Histogram>& fork_seconds =
@@ -200,6 +216,10 @@ void Metrics::ExecutionFinished(const std::string& language, const schema::Outco
 
   const schema::Timings& t = outcome.timings;
   if (t.fork.count() == 0 && t.exec.count() == 0) return;  // there was no sandbox to time
+  f.isolated
+      .Add({{"isolation", std::string(ToString(outcome.isolation))},
+            {"accelerator", outcome.accelerator.empty() ? "none" : outcome.accelerator}})
+      .Increment();
   f.fork_sum.Increment(static_cast<double>(t.fork.count()));
   f.exec_sum.Increment(static_cast<double>(t.exec.count()));
   f.fork_ms.Observe(Milliseconds(t.fork));
@@ -252,6 +272,7 @@ std::string Metrics::Render(const Readings& readings) const {
                         MetricType::Counter, static_cast<double>(readings.pool_misses)));
   all.push_back(Reading("forkbox_pool_ready", "Forks that are ready now", MetricType::Gauge,
                         static_cast<double>(readings.pool_ready)));
+  if (!readings.vm_state.empty()) AppendVm(readings, all);
   if (readings.queue_known) AppendQueue(readings, all);
   all.push_back(Reading("forkbox_http_connections", "Open client connections", MetricType::Gauge,
                         static_cast<double>(readings.http_connections)));

@@ -38,6 +38,8 @@ class Metrics {
     std::uint64_t sandboxes = 0;  // that are up
     std::uint64_t webhooks_pending = 0;
     std::uint64_t webhooks_dead = 0;
+    std::string_view vm_state = {};  // "ready"; "" where there are no virtual machines
+    std::uint64_t vm_machines_ready = 0;
     bool queue_known = false;  // the store answered: without it, these five say nothing
     std::chrono::milliseconds uptime{0};
   };

@@ -113,6 +113,27 @@ TEST(MetricsTest, CountsByStatusAndByReason) {
                                       R"(zeroboot_entropy_reseed_total{result="failure"} 0)"}));
 }
 
+TEST(MetricsTest, WhatProgramsRanInIsCounted) {
+  Metrics metrics;
+  EXPECT_EQ(metrics.Render({}).find("forkbox_vm_state"), std::string::npos) << "there are none";
+  schema::Outcome machine = Exited(0);
+  machine.isolation = schema::Isolation::kVm;
+  machine.accelerator = "tcg";
+  for (const schema::Outcome& outcome : {Exited(0), machine, machine}) {
+    metrics.ExecutionStarted();
+    metrics.ExecutionFinished("python", outcome);
+  }
+  const std::string text =
+      metrics.Render({.lanes = {}, .vm_state = "ready", .vm_machines_ready = 2});
+  for (const char* line :
+       {"forkbox_executions_isolated_total{accelerator=\"none\",isolation=\"process\"} 1\n",
+        "forkbox_executions_isolated_total{accelerator=\"tcg\",isolation=\"vm\"} 2\n",
+        "forkbox_vm_state{state=\"starting\"} 0\n", "forkbox_vm_state{state=\"ready\"} 1\n",
+        "forkbox_vm_machines_ready 2\n"}) {
+    EXPECT_NE(text.find(line), std::string::npos) << line << text;
+  }
+}
+
 TEST(MetricsTest, ReadsTheRestAtTheScrape) {
   Metrics metrics;
   metrics.HttpRequest("POST", "/v1/exec", 200);

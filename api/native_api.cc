@@ -57,6 +57,25 @@ ordered_json DeliveryDocument(const store::DeliveryHistory& history) {
           {"attempts", std::move(attempts)}};
 }
 
+ordered_json VmDocument(const runner::VmService& vm) {
+  const sandbox::vm::VmStatus& status = vm.status;
+  const auto text_or_null = [](const std::string& text) {
+    return text.empty() ? ordered_json(nullptr) : ordered_json(text);
+  };
+  ordered_json languages = ordered_json::array();
+  for (const auto& language : vm.languages) {
+    if (language.ready) languages.push_back(language.id);
+  }
+  return {{"state", sandbox::vm::ToString(status.state)},
+          {"accelerator", text_or_null(status.accelerator)},
+          {"design", text_or_null(status.design)},
+          {"reason", text_or_null(status.reason)},
+          {"kvm", text_or_null(status.kvm)},
+          {"languages", std::move(languages)},
+          {"memoryMb", vm.most_memory_bytes >> 20},
+          {"machinesReady", vm.machines_ready}};
+}
+
 ordered_json RunnerDocument(const StoreSnapshot::Runner& runner) {
   ordered_json languages = ordered_json::array();
   for (const auto& language : runner.details.languages) {
@@ -232,13 +251,15 @@ void NativeApi::Health(http::Call& call) {
   }
   if (sandboxes) runner["sandboxes"] = *sandboxes;
   const bool serving = store && broker;
+  const auto vm = parts_.languages.Vm();
+  const bool vm_failed = vm != nullptr && vm->status.state == sandbox::vm::VmState::kFailed;
   const std::vector<std::string> missing = parts_.probe.MissingProtections();
   // The first members are Exec0's, in its words; the components say why.
   const auto word = [](const Result<void>& status) { return status ? "ok" : "unavailable"; };
   ordered_json health{
-      {"status", !serving                           ? "unavailable"
-                 : runners == 0 || !missing.empty() ? "degraded"
-                                                    : "ok"},
+      {"status", !serving                                        ? "unavailable"
+                 : runners == 0 || !missing.empty() || vm_failed ? "degraded"
+                                                                 : "ok"},
       {"version", "v1"},
       {"timestamp", Rfc3339Millis(parts_.clock.UnixMillis())},
       {"services",
@@ -247,6 +268,7 @@ void NativeApi::Health(http::Call& call) {
        {{"store", part(store, "the database does not answer")},
         {"queue", part(broker, "the broker does not answer or takes nothing")},
         {"runners", std::move(runner)}}}};
+  if (vm != nullptr) health["vm"] = VmDocument(*vm);
   if (!missing.empty()) health["missingProtections"] = missing;
   Send(call.reply, serving ? 200 : 503, health);
 }

@@ -21,6 +21,7 @@
 #include "api/call_pool.h"
 #include "api/execution_service.h"
 #include "api/http/server.h"
+#include "api/language_catalog.h"
 #include "api/store_probe.h"
 #include "base/clock.h"
 #include "queue/broker.h"
@@ -43,6 +44,7 @@ class NativeApi {
     queue::Broker& broker;
     Admission& admission;
     const StoreProbe& probe;
+    LanguageCatalog& languages;
     const Clock& clock;
     Log log;
   };

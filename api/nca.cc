@@ -153,11 +153,19 @@ void NcaDialect::Execute(http::Call& call, const KeyIdentity& identity) {
   Execution execution;
   execution.id = ExecutionId(NewUuidV7());
   const std::optional<sandbox::LanguageStatus> python = parts_.languages.Find("python");
-  if (!python || !python->ready) {
-    const std::string why = python && !python->reason.empty() ? ": " + python->reason : "";
-    return SendNca(call.reply, Failure(503, "Execution failed: python is not available" + why,
-                                       execution.id, request->id, process_, Waiting(), {}));
+  const auto unavailable = [&](const std::string& why) {
+    SendNca(call.reply, Failure(503, "Execution failed: " + why, execution.id, request->id,
+                                process_, Waiting(), {}));
+  };
+  const bool in_process = options_.isolation == IsolationChoice::kProcess;
+  if (!python || (in_process && !python->ready)) {
+    return unavailable("python is not available" +
+                       (python && !python->reason.empty() ? ": " + python->reason : ""));
   }
+  const auto isolation = ChooseIsolation(options_.isolation, python->id, python->default_limits,
+                                         *parts_.languages.All(), parts_.languages.Vm().get());
+  if (!isolation) return unavailable(isolation.error().message);
+  execution.isolation = *isolation;
   execution.owner = identity.owner;
   execution.key_id = identity.key_id;
   execution.client_address = parts_.admission.AddressOf(call.fields, call.client_address);

@@ -20,6 +20,7 @@
 #include "api/auth/admission.h"
 #include "api/execution_service.h"
 #include "api/http/server.h"
+#include "api/isolation_choice.h"
 #include "api/language_catalog.h"
 #include "api/nca_document.h"
 #include "api/nca_refusals.h"
@@ -35,9 +36,10 @@ class NcaDialect {
     std::uint64_t max_queue_length = 0;  // jobs that wait; one more is 429. 0: the lane's limit
     bool stderr_is_error = true;  // a program that wrote there is a 400 even if it ended well
     NcaRequestLimits request;
-    std::size_t max_body_bytes = 2 << 20;  // 413; for code that JSON makes longer
-    std::size_t max_listed_jobs = 10'000;  // of jobs/status
-    std::size_t max_refusals = 1'000;      // that job/status remembers
+    std::size_t max_body_bytes = 2 << 20;                   // 413; for code that JSON makes longer
+    std::size_t max_listed_jobs = 10'000;                   // of jobs/status
+    std::size_t max_refusals = 1'000;                       // that job/status remembers
+    IsolationChoice isolation = IsolationChoice::kProcess;  // of all: requests cannot say
   };
   // All must outlive the dialect, and the dialect the server it is registered with.
   struct Parts {

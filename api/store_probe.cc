@@ -3,12 +3,16 @@
 #include <algorithm>
 #include <utility>
 
+#include "api/isolation_choice.h"
+
 namespace forkbox::api {
 namespace {
 
 constexpr std::chrono::milliseconds kUntilTheFirstRunner{100};
 
-void Merge(const runner::RunnerDetails& details, std::vector<sandbox::LanguageStatus>& all) {
+void Merge(const runner::RunnerDetails& details, StoreSnapshot* snapshot) {
+  if (details.vm) MergeVm(*details.vm, &snapshot->vm);
+  std::vector<sandbox::LanguageStatus>& all = snapshot->languages;
   for (const sandbox::LanguageStatus& language : details.languages) {
     const auto known = std::ranges::find(all, language.id, &sandbox::LanguageStatus::id);
     if (known == all.end()) {
@@ -46,6 +50,11 @@ std::vector<sandbox::LanguageStatus> StoreProbe::RunnerLanguages() const {
   return snapshot == nullptr ? std::vector<sandbox::LanguageStatus>() : snapshot->languages;
 }
 
+std::optional<runner::VmService> StoreProbe::RunnerVm() const {
+  const auto snapshot = Snapshot();
+  return snapshot == nullptr ? std::nullopt : snapshot->vm;
+}
+
 std::vector<std::string> StoreProbe::MissingProtections() const {
   std::vector<std::string> all;
   const auto snapshot = Snapshot();
@@ -75,14 +84,14 @@ Result<StoreSnapshot> StoreProbe::Look() const {
     Result<runner::RunnerDetails> details = runner::RunnerDetailsFromJson(runner.details_json);
     snapshot.runners.push_back(
         {std::move(runner), details ? std::move(*details) : runner::RunnerDetails()});
-    Merge(snapshot.runners.back().details, snapshot.languages);
+    Merge(snapshot.runners.back().details, &snapshot);
   }
   if (snapshot.runners.empty()) {
     const auto last = store_.runners().LastRunner();
     if (!last) return Fail(last.error());
     if (*last) {
       const auto details = runner::RunnerDetailsFromJson((*last)->details_json);
-      if (details) Merge(*details, snapshot.languages);
+      if (details) Merge(*details, &snapshot);
     }
   }
   return snapshot;

@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <thread>
 #include <vector>
@@ -32,6 +33,8 @@ struct StoreSnapshot {
   // What runners can run, one entry a language: ready when one of those alive has it ready. Without
   // any alive, as the last one said: what is accepted then waits for the next one.
   std::vector<sandbox::LanguageStatus> languages;
+  // Their virtual machines, taken together (isolation_choice.h); without any alive likewise.
+  std::optional<runner::VmService> vm;
 };
 
 class StoreProbe {
@@ -53,6 +56,8 @@ class StoreProbe {
 
   // Of the last look; none before a runner was ever seen.
   [[nodiscard]] std::vector<sandbox::LanguageStatus> RunnerLanguages() const;
+
+  [[nodiscard]] std::optional<runner::VmService> RunnerVm() const;
 
   // Protections that at least one of the runners alive lacks.
   [[nodiscard]] std::vector<std::string> MissingProtections() const;

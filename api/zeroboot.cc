@@ -98,8 +98,6 @@ Parsed<Item> ToItem(json& request, const std::string& where,
       request.value("timeout_seconds", static_cast<std::uint64_t>(options.default_timeout.count()));
   item.timeout = std::chrono::seconds(std::min(timeout, max_timeout));
   item.id = ExecutionId(NewUuidV7());
-  item.language_ready = language->ready;
-
   schema::Execution& execution = item.execution;
   execution.id = item.id;
   execution.dialect = "zeroboot";
@@ -109,6 +107,15 @@ Parsed<Item> ToItem(json& request, const std::string& where,
   execution.limits.wall = item.timeout;
   // This API knows wall time only, so several busy threads must not end it before that.
   execution.limits.cpu = std::max(execution.limits.cpu, 4 * execution.limits.wall);
+  const auto isolation = ChooseIsolation(options.isolation, language->id, execution.limits,
+                                         *languages.All(), languages.Vm().get());
+  item.language_ready = isolation.has_value();
+  if (isolation) {
+    execution.isolation = *isolation;
+  } else if (isolation.error().kind != IsolationProblem::Kind::kLanguage) {
+    return tl::unexpected(
+        Problem{503, "isolation: " + isolation.error().message, {{"Retry-After", "10"}}});
+  }
   execution.delivery = schema::Delivery::kWait;
   execution.priority = schema::Priority::kInteractive;
   return item;
@@ -429,6 +436,10 @@ void ZerobootDialect::Health(http::Call& call) {
   ordered_json health{{"status", serving && all_ready ? "ok" : "degraded"},
                       {"templates", std::move(templates)}};
   if (!store_answers) health["error"] = "the store does not answer";
+  if (const auto vm = parts_.languages.Vm()) {
+    health["vm"] = {{"state", sandbox::vm::ToString(vm->status.state)},
+                    {"accelerator", vm->status.accelerator}};
+  }
   // So that nobody is deceived.
   if (const auto missing = parts_.store.MissingProtections(); !missing.empty()) {
     health["missing_protections"] = missing;

@@ -16,6 +16,7 @@
 #include "api/auth/admission.h"
 #include "api/execution_service.h"
 #include "api/http/server.h"
+#include "api/isolation_choice.h"
 #include "api/language_catalog.h"
 #include "api/store_probe.h"
 #include "base/clock.h"
@@ -34,6 +35,7 @@ class ZerobootDialect {
     std::size_t max_batch_body_bytes = 2 << 20;  // 413; upstream's limit for any body
     // Of each stream, of all items together: a batch is held in memory until its last item ends.
     std::size_t max_batch_output_bytes = 16 << 20;
+    IsolationChoice isolation = IsolationChoice::kProcess;  // of all: requests cannot say
   };
   // All must outlive the dialect, and the dialect the server it is registered with.
   struct Parts {

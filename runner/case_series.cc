@@ -113,6 +113,10 @@ Outcome RunCaseSeries(const schema::Source& source, const schema::Limits& limits
     whole.timings.compile += outcome.timings.compile;
     whole.timings.exec += outcome.timings.exec;
     if (whole.compile_output.empty()) whole.compile_output = outcome.compile_output;
+    if (whole.accelerator.empty()) {
+      whole.isolation = outcome.isolation;
+      whole.accelerator = outcome.accelerator;
+    }
 
     CaseOutcome& result = whole.cases[i];
     result.verdict = Judge(outcome, source.cases[i].expected_output);

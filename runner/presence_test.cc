@@ -113,9 +113,55 @@ TEST(RunnerDetailsTest, ComeBackAsTheyWent) {
   EXPECT_EQ(read->missing_protections, std::vector<std::string>{"cgroups"});
 }
 
+TEST(RunnerDetailsTest, VirtualMachinesComeBackAsTheyWent) {
+  EXPECT_FALSE(RunnerDetailsFromJson(R"({"languages":[]})")->vm) << "of a version without them";
+  RunnerDetails details{{Python()}, {}};
+  VmService& vm = details.vm.emplace();
+  vm.status = {.state = sandbox::vm::VmState::kRebuilding,
+               .accelerator = "tcg",
+               .design = "live",
+               .reason = "its template died",
+               .kvm = "no such device",
+               .image = "0123",
+               .ram_bytes = 2ULL << 30,
+               .templates_booted = 7};
+  vm.languages = {Python()};
+  vm.languages[0].ready = false;
+  vm.languages[0].functions = true;
+  vm.most_memory_bytes = 1ULL << 30;
+  vm.machines_ready = 3;
+  const auto read = RunnerDetailsFromJson(RunnerDetailsToJson(details));
+  ASSERT_TRUE(read && read->vm);
+  EXPECT_EQ(read->vm->status.state, sandbox::vm::VmState::kRebuilding);
+  EXPECT_EQ(read->vm->status.accelerator, "tcg");
+  EXPECT_EQ(read->vm->status.design, "live");
+  EXPECT_EQ(read->vm->status.reason, "its template died");
+  EXPECT_EQ(read->vm->status.kvm, "no such device");
+  EXPECT_EQ(read->vm->status.image, "0123");
+  EXPECT_EQ(read->vm->status.ram_bytes, 2ULL << 30);
+  EXPECT_EQ(read->vm->status.templates_booted, 7U);
+  ASSERT_EQ(read->vm->languages.size(), 1U);
+  EXPECT_FALSE(read->vm->languages[0].ready);
+  EXPECT_TRUE(read->vm->languages[0].functions);
+  EXPECT_EQ(read->vm->languages[0].aliases, Python().aliases);
+  EXPECT_EQ(read->vm->most_memory_bytes, 1ULL << 30);
+  EXPECT_EQ(read->vm->machines_ready, 3U);
+  ASSERT_EQ(read->languages.size(), 1U);
+  EXPECT_TRUE(read->languages[0].ready);
+}
+
+TEST(RunnerDetailsTest, AStateOfALaterVersionPromisesNothing) {
+  const auto read =
+      RunnerDetailsFromJson(R"({"languages":[],"vm":{"state":"dreaming","languages":[]}})");
+  ASSERT_TRUE(read && read->vm);
+  EXPECT_EQ(read->vm->status.state, sandbox::vm::VmState::kFailed);
+}
+
 TEST(RunnerDetailsTest, DamageIsRefused) {
   for (const char* text : {"", "[]", "{}", R"({"languages":1})", R"({"languages":[1]})",
-                           R"({"languages":[{"id":"x","limits":{"pids":"many"}}]})"}) {
+                           R"({"languages":[{"id":"x","limits":{"pids":"many"}}]})",
+                           R"({"languages":[],"vm":{"state":"ready"}})",
+                           R"({"languages":[],"vm":{"languages":[{"limits":[]}]}})"}) {
     EXPECT_FALSE(RunnerDetailsFromJson(text)) << text;
   }
 }

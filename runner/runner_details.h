@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "runner/sandbox/driver.h"
+#include "runner/sandbox/vm/vm_status.h"
 
 namespace forkbox::runner {
 
@@ -22,10 +23,19 @@ struct SandboxService {
   std::optional<std::uint64_t> memory_room = {};  // in bytes of their limits; none: not bounded
 };
 
+// The virtual machines that a runner has, or was to have.
+struct VmService {
+  sandbox::vm::VmStatus status;
+  std::vector<sandbox::LanguageStatus> languages;  // none before the first template was there
+  std::uint64_t most_memory_bytes = 0;             // that one run may ask for; 0: not known
+  std::uint64_t machines_ready = 0;                // that wait for a program now
+};
+
 struct RunnerDetails {
   std::vector<sandbox::LanguageStatus> languages;
   std::vector<std::string> missing_protections;
   std::optional<SandboxService> sandboxes = {};  // none: it has none to offer
+  std::optional<VmService> vm = {};              // none: it has processes only
 };
 
 std::string RunnerDetailsToJson(const RunnerDetails& details);

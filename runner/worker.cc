@@ -17,6 +17,8 @@ using std::chrono::steady_clock;
 
 // Ids of cancelled executions that are remembered without having been seen: 36 bytes each.
 constexpr std::size_t kMaxCancelledIds = 16'384;
+// Of those that wait for a driver, likewise.
+constexpr std::size_t kMaxWaitingIds = 16'384;
 constexpr milliseconds kMaxRetryDelay{5'000};
 constexpr milliseconds kMaxRetryDelayWhileStopping{200};
 // A message may overtake the row it belongs to (insert and publish run side by side); after this
@@ -48,7 +50,8 @@ struct Worker::Job {
   bool on_slot = true;
   bool discarded = false;
   bool cancelled = false;  // its owner does not want it any more
-  bool abandoned = false;  // we shut down and could not wait for it
+  bool abandoned = false;  // we shut down, or have no driver yet: to be given back
+  bool waits = false;      // the latter: not to be had again at once
   std::optional<Result<store::ClaimVerdict>> verdict;
   std::optional<schema::Outcome> outcome;
   bool complete = false;  // both of the above were there, Settle() was called
@@ -66,7 +69,7 @@ struct Worker::Job {
 };
 
 Worker::Worker(WorkerOptions options, store::ExecutionStore& store, queue::Broker& broker,
-               sandbox::Driver& driver, Clock& clock, Log log, OnFinished on_finished)
+               sandbox::DriverSet drivers, Clock& clock, Log log, OnFinished on_finished)
     : options_([&options] {
         options.slots = std::max<std::size_t>(options.slots, 1);
         options.interactive_reserved = std::min(options.interactive_reserved, options.slots - 1);
@@ -75,7 +78,7 @@ Worker::Worker(WorkerOptions options, store::ExecutionStore& store, queue::Broke
       }()),
       store_(store),
       broker_(broker),
-      driver_(driver),
+      drivers_(std::move(drivers)),
       clock_(clock),
       log_(std::move(log)),
       on_finished_(std::move(on_finished)),
@@ -197,9 +200,19 @@ void Worker::Process(std::unique_ptr<queue::Lease> lease) {
   const queue::Message& message = job->lease->message();
   if (message.execution != nullptr && !job->lease->redelivered()) {
     job->execution = message.execution;
-    ClaimBesideTheRun(job, kFirstRowDelay);
-    OnOutcome(job, RunOne(*job));
-  } else if (Result<store::ClaimVerdict> verdict = LoadAndClaim(*job);
+    if (IsForOthers(*job->execution)) {
+      PassOn(job);
+    } else {
+      ClaimBesideTheRun(job, kFirstRowDelay);
+      OnOutcome(job, RunOne(*job));
+    }
+  } else if (const Result<void> loaded = Load(*job); !loaded) {
+    const bool unknown = loaded.error().code == ErrorCode::kNotFound;
+    Refuse(job, unknown ? Result<store::ClaimVerdict>(store::ClaimVerdict::kUnknown)
+                        : Fail(loaded.error()));
+  } else if (IsForOthers(*job->execution)) {
+    PassOn(job);
+  } else if (const Result<store::ClaimVerdict> verdict = store_.Claim(MakeClaim(*job->execution));
              verdict && *verdict == store::ClaimVerdict::kClaimed) {
     OnVerdict(job, verdict);
     OnOutcome(job, RunOne(*job));
@@ -241,17 +254,30 @@ store::ClaimRequest Worker::MakeClaim(const schema::Execution& execution) const 
           .max_attempts = options_.max_attempts};
 }
 
-Result<store::ClaimVerdict> Worker::LoadAndClaim(Job& job) {
+Result<void> Worker::Load(Job& job) {
   job.execution = job.lease->message().execution;
-  if (job.execution == nullptr) {
-    Result<store::ExecutionRecord> record = store_.Get(job.id, std::nullopt);
-    if (!record && record.error().code == ErrorCode::kNotFound) {
-      return store::ClaimVerdict::kUnknown;
-    }
-    if (!record) return Fail(record.error());
-    job.execution = std::make_shared<const schema::Execution>(std::move(record->execution));
+  if (job.execution != nullptr) return {};
+  Result<store::ExecutionRecord> record = store_.Get(job.id, std::nullopt);
+  if (!record) return Fail(record.error());
+  job.execution = std::make_shared<const schema::Execution>(std::move(record->execution));
+  return {};
+}
+
+bool Worker::IsForOthers(const schema::Execution& execution) const {
+  return !options_.only_runner && drivers_.Of(execution.isolation) == nullptr;
+}
+
+// Nothing was claimed. After a pause, so that the queue does not spin when all of us lack it.
+void Worker::PassOn(const JobPtr& job) {
+  log_.Debug("execution.passed_on", {{"execution_id", job->id.str()},
+                                     {"isolation", schema::ToString(job->execution->isolation)}});
+  bool stopping = false;
+  {
+    const std::lock_guard lock(mu_);
+    stopping = stopping_;
   }
-  return store_.Claim(MakeClaim(*job.execution));
+  Later(stopping ? milliseconds(0) : 10 * options_.retry_delay,
+        [this, job] { Discard(job, /*ack=*/false); });
 }
 
 schema::Outcome Worker::RunOne(Job& job) {
@@ -263,6 +289,7 @@ schema::Outcome Worker::RunOne(Job& job) {
 
   job.progress = board_.Begin(job.id);
   schema::Outcome outcome = RunInSandbox(job, now_ms);
+  outcome.isolation = execution.isolation;
   outcome.timings.queue = queued;
   outcome.timings.total = queued + duration_cast<microseconds>(steady_clock::now() - job.leased_at);
   log_.Debug("execution.ran", {{"execution_id", execution.id.str()},
@@ -294,6 +321,12 @@ schema::Outcome Worker::RunInSandbox(Job& job, std::int64_t now_ms) {
 schema::Outcome Worker::RunOnce(Job& job, const schema::Source& source,
                                 const schema::Limits& limits, const sandbox::EventSink& sink) {
   const schema::Execution& execution = *job.execution;
+  sandbox::Driver* const driver = drivers_.Of(execution.isolation);
+  if (driver == nullptr) {
+    return Ended(schema::Reason::kSandboxFailed,
+                 "this server has no longer what it takes to run it: isolation " +
+                     std::string(schema::ToString(execution.isolation)));
+  }
   milliseconds delay = options_.retry_delay;
   for (int attempt = 1;; ++attempt) {
     {
@@ -305,16 +338,26 @@ schema::Outcome Worker::RunOnce(Job& job, const schema::Source& source,
       }
     }
     const SteadyTime fork_start = steady_clock::now();
-    auto sandbox = driver_.ForkFor(execution.language, limits, source.code, source.entry);
+    auto sandbox = driver->ForkFor(execution.language, limits, source.code, source.entry);
     const SteadyTime run_start = steady_clock::now();
     if (!sandbox) {
       const Error& error = sandbox.error();
+      const bool temporary = error.code == ErrorCode::kUnavailable;
+      if (temporary && drivers_.IsWorthWaitingFor(execution.isolation, execution.language) &&
+          MayWait(execution.id)) {
+        // Not here: a slot must not stand still for as long as a machine boots.
+        const std::lock_guard lock(mu_);
+        job.abandoned = true;
+        job.waits = true;
+        return Ended(schema::Reason::kCancelled, error.message);
+      }
       log_.Warn("sandbox.fork_failed", {{"execution_id", execution.id.str()},
                                         {"request_id", execution.request_id},
                                         {"language", execution.language},
+                                        {"isolation", schema::ToString(execution.isolation)},
                                         {"attempt", attempt},
                                         {"error", error.message}});
-      if (error.code != ErrorCode::kUnavailable || attempt >= options_.max_attempts) {
+      if (!temporary || attempt >= options_.max_attempts) {
         return Ended(schema::Reason::kSandboxFailed, error.message);
       }
       std::unique_lock lock(mu_);
@@ -377,14 +420,18 @@ void Worker::SettleIfComplete(const JobPtr& job) {
     return;
   }
   bool give_back = false;
+  bool waits = false;
   {
     const std::lock_guard lock(mu_);
+    waits = job->waits && !stopping_;
     // A program that ended by itself before our kill reached it has a result like any other.
     give_back =
         job->abandoned && !job->cancelled && job->outcome->reason == schema::Reason::kCancelled;
   }
   if (give_back) {
-    GiveBack(job, options_.retry_delay);
+    // Released after the pause, not before: till then nobody else has any use for it either.
+    Later(waits ? 5 * options_.retry_delay : milliseconds(0),
+          [this, job] { GiveBack(job, options_.retry_delay); });
     return;
   }
   if (job->execution->delivery == schema::Delivery::kWait) Announce(*job);
@@ -436,6 +483,8 @@ void Worker::Announce(Job& job) {
                                    {"request_id", execution.request_id},
                                    {"dialect", execution.dialect},
                                    {"language", execution.language},
+                                   {"isolation", schema::ToString(outcome.isolation)},
+                                   {"accelerator", outcome.accelerator},
                                    {"state", schema::ToString(outcome.state)},
                                    {"reason", schema::ToString(outcome.reason)},
                                    {"queue_us", outcome.timings.queue.count()},
@@ -534,6 +583,7 @@ void Worker::Discard(const JobPtr& job, bool ack, bool finished) {
   std::unique_lock lock(mu_);
   job->discarded = true;
   jobs_.erase(job->id);
+  if (ack) waiting_.erase(job->id);
   if (!ack && job->cancelled) RememberCancelled(job->id);
   if (!job->on_slot) --settling_;
   if (lease != nullptr) {
@@ -571,6 +621,13 @@ void Worker::RememberCancelled(const schema::ExecutionId& id) {
     cancelled_.erase(cancelled_order_.front());
     cancelled_order_.pop_front();
   }
+}
+
+bool Worker::MayWait(const schema::ExecutionId& id) {
+  const std::lock_guard lock(mu_);
+  if (waiting_.size() >= kMaxWaitingIds && !waiting_.contains(id)) waiting_.clear();
+  const auto [since, is_new] = waiting_.emplace(id, steady_clock::now());
+  return steady_clock::now() - since->second < options_.coming_patience;
 }
 
 // ---- chores -----------------------------------------------------------------------------------

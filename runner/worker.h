@@ -27,7 +27,7 @@
 #include "base/log.h"
 #include "queue/broker.h"
 #include "runner/progress_board.h"
-#include "runner/sandbox/driver.h"
+#include "runner/sandbox/driver_set.h"
 #include "store/execution_store.h"
 
 namespace forkbox::runner {
@@ -44,6 +44,11 @@ struct WorkerOptions {
   int max_attempts = 3;  // of claims in the store, and of forks within one claim
   std::chrono::milliseconds retry_delay{100};  // first pause after a failure of ours; then doubled
   std::chrono::milliseconds poll{500};         // how late a slot notices Drain()
+  // No other runner takes what this one cannot do: then it fails, else it goes back for them.
+  bool only_runner = false;
+  // How long an execution waits for a driver that is coming (DriverSet): not in a slot, it goes
+  // back to the queue and comes again.
+  std::chrono::milliseconds coming_patience{600'000};
 };
 
 // Thread-safe. Everything passed by reference must outlive it.
@@ -54,7 +59,7 @@ class Worker {
   using OnFinished = std::function<void(const schema::Execution&, const schema::Outcome&)>;
 
   Worker(WorkerOptions options, store::ExecutionStore& store, queue::Broker& broker,
-         sandbox::Driver& driver, Clock& clock, Log log, OnFinished on_finished = {});
+         sandbox::DriverSet drivers, Clock& clock, Log log, OnFinished on_finished = {});
   // Drains with no patience if nobody did.
   ~Worker();
   Worker(const Worker&) = delete;
@@ -77,11 +82,15 @@ class Worker {
 
   void SlotLoop(bool interactive_only);
   void Process(std::unique_ptr<queue::Lease> lease);
+  // Whether it needs a driver that we lack and others may have.
+  [[nodiscard]] bool IsForOthers(const schema::Execution& execution) const;
+  void PassOn(const JobPtr& job);
   [[nodiscard]] store::ClaimRequest MakeClaim(const schema::Execution& execution) const;
-  Result<store::ClaimVerdict> LoadAndClaim(Job& job);
+  Result<void> Load(Job& job);  // kNotFound when there is no such row
   schema::Outcome RunOne(Job& job);
   schema::Outcome RunInSandbox(Job& job, std::int64_t now_ms);
-  // One fork and one run in it; forks that fail are tried again.
+  // One fork and one run in it; forks that fail are tried again, and what waits for a driver is
+  // abandoned to be given back.
   schema::Outcome RunOnce(Job& job, const schema::Source& source, const schema::Limits& limits,
                           const sandbox::EventSink& sink);
 
@@ -97,6 +106,8 @@ class Worker {
   void OnWritten(const JobPtr& job, Result<bool> written, std::chrono::milliseconds next_delay);
   void ReplyFromStore(Job& job);
   void GiveBack(const JobPtr& job, std::chrono::milliseconds next_delay);
+  // Whether it may go on waiting, counted from the first time it was asked.
+  bool MayWait(const schema::ExecutionId& id);
   // The last step of every job. `finished`: its row is terminal.
   void Discard(const JobPtr& job, bool ack, bool finished = false);
 
@@ -111,7 +122,7 @@ class Worker {
   const WorkerOptions options_;
   store::ExecutionStore& store_;
   queue::Broker& broker_;
-  sandbox::Driver& driver_;
+  const sandbox::DriverSet drivers_;
   Clock& clock_;
   const Log log_;
   const OnFinished on_finished_;
@@ -132,6 +143,8 @@ class Worker {
   // harmless for a row that was finished as cancelled.
   std::unordered_set<schema::ExecutionId> cancelled_;
   std::deque<schema::ExecutionId> cancelled_order_;
+  // Those that went back to wait for a driver, since when. Bounded: beyond that, time starts anew.
+  std::unordered_map<schema::ExecutionId, SteadyTime> waiting_;
 
   std::mutex chores_mu_;
   std::condition_variable_any chores_changed_;

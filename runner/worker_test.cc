@@ -25,8 +25,15 @@ class WorkerTest : public ::testing::Test {
     options.runner_id = "runner-1";
     options.retry_delay = 1ms;
     options.poll = 20ms;
+    options.only_runner = only_runner_;
+    options.coming_patience = coming_patience_;
+    sandbox::DriverSet drivers(driver_);
+    if (has_machines_) {
+      drivers.Add(schema::Isolation::kVm, machines_,
+                  [this](const std::string&) { return coming_.load(); });
+    }
     worker_ = std::make_unique<Worker>(
-        options, store_, broker_, driver_, clock_, Log::Null(),
+        options, store_, broker_, drivers, clock_, Log::Null(),
         [this](const schema::Execution&, const schema::Outcome&) { ++counted_; });
   }
 
@@ -74,6 +81,11 @@ class WorkerTest : public ::testing::Test {
   testing::FakeStore store_;
   testing::FakeBroker broker_;
   testing::FakeDriver driver_;
+  testing::FakeDriver machines_;  // of another isolation
+  bool has_machines_ = false;
+  bool only_runner_ = false;
+  std::atomic<bool> coming_{false};
+  std::chrono::milliseconds coming_patience_{60'000};
   FakeClock clock_;
   std::atomic<int> counted_{0};
   std::unique_ptr<Worker> worker_;  // last: goes first
@@ -289,6 +301,122 @@ TEST_F(WorkerTest, AnUnknownLanguageIsNotRetried) {
   ASSERT_TRUE(Eventually([&] { return broker_.acked == 1; }));
   EXPECT_EQ(OutcomeOf(execution)->reason, Reason::kSandboxFailed);
   EXPECT_EQ(driver_.forks, 1);
+}
+
+// Of two drivers, an execution has the one it was accepted for, or none.
+schema::Execution InMachine(schema::Execution execution) {
+  execution.isolation = schema::Isolation::kVm;
+  return execution;
+}
+
+TEST_F(WorkerTest, EachRunsInWhatItWasAcceptedFor) {
+  has_machines_ = true;
+  const auto process = Make("a process");
+  const auto machine = InMachine(Make("a machine", Delivery::kPoll));
+  auto series = InMachine(Make("stdin"));
+  series.source.cases = {{"1", "1"}, {"2", "2"}, {"3", "4"}};
+  Submit(process);
+  Submit(machine, /*carried=*/false);
+  Submit(series);
+  Start();
+  ASSERT_TRUE(Eventually([&] { return broker_.acked == 3; }));
+  EXPECT_EQ(driver_.runs, 1);
+  EXPECT_EQ(machines_.runs, 1 + 3) << "each case is a fork";
+  EXPECT_EQ(OutcomeOf(process)->isolation, schema::Isolation::kProcess);
+  EXPECT_EQ(OutcomeOf(process)->accelerator, "");
+  EXPECT_EQ(OutcomeOf(machine)->isolation, schema::Isolation::kVm);
+  EXPECT_EQ(OutcomeOf(machine)->stdout_text, "a machine");
+  EXPECT_EQ(OutcomeOf(series)->isolation, schema::Isolation::kVm);
+  EXPECT_EQ(OutcomeOf(series)->cases[2].verdict, schema::Verdict::kWrongOutput);
+}
+
+TEST_F(WorkerTest, WhatThisRunnerLacksIsForOthers) {
+  for (const bool carried : {true, false}) {
+    Submit(InMachine(Make("hello")), carried);
+  }
+  const auto process = Make("runs meanwhile");
+  Submit(process);
+  Start(1);
+  ASSERT_TRUE(Eventually([&] { return broker_.acked == 1; }));
+  EXPECT_EQ(StateOf(process), State::kCompleted);
+  ASSERT_TRUE(Eventually([&] { return worker_->Settling() == 2; }));
+  EXPECT_EQ(store_.claims, 1) << "it is not even claimed";
+  worker_->Drain(std::chrono::steady_clock::now());
+  EXPECT_EQ(store_.results, 1);
+  EXPECT_EQ(driver_.runs, 1) << "and never runs in less";
+}
+
+TEST_F(WorkerTest, WhatNobodyElseCanRunFails) {
+  only_runner_ = true;  // machines were turned off while it waited
+  const auto execution = InMachine(Make("hello"));
+  Submit(execution);
+  Start();
+  ASSERT_TRUE(Eventually([&] { return broker_.acked == 1; }));
+  EXPECT_EQ(OutcomeOf(execution)->reason, Reason::kSandboxFailed);
+  EXPECT_NE(OutcomeOf(execution)->message.find("isolation vm"), std::string::npos);
+  EXPECT_EQ(driver_.forks, 0);
+}
+
+TEST_F(WorkerTest, ADriverThatIsComingIsWaitedForAndNotInASlot) {
+  has_machines_ = coming_ = true;
+  machines_.fork_failures = 1'000'000;
+  std::vector<schema::Execution> waiting;
+  for (const Delivery delivery : {Delivery::kWait, Delivery::kPoll, Delivery::kWait}) {
+    waiting.push_back(InMachine(Make("hello", delivery)));
+    Submit(waiting.back(), delivery == Delivery::kWait);
+  }
+  Start(1);
+  ASSERT_TRUE(Eventually([&] { return machines_.forks > 20; })) << "far more than max_attempts";
+  const auto process = Make("runs meanwhile");
+  Submit(process);
+  ASSERT_TRUE(Eventually([&] { return broker_.acked == 1; }));
+  EXPECT_EQ(StateOf(process), State::kCompleted);
+  for (const auto& execution : waiting) EXPECT_FALSE(OutcomeOf(execution));
+  machines_.fork_failures = 0;
+  ASSERT_TRUE(Eventually([&] { return broker_.acked == 4; }));
+  for (const auto& execution : waiting) {
+    EXPECT_EQ(StateOf(execution), State::kCompleted) << "no attempt was spent on waiting";
+  }
+}
+
+TEST_F(WorkerTest, ADriverThatDoesNotComeIsNotWaitedForForever) {
+  has_machines_ = true;
+  machines_.fork_failures = 1'000'000;
+  const auto none = InMachine(Make("its template has failed"));
+  Submit(none);
+  Start();
+  ASSERT_TRUE(Eventually([&] { return broker_.acked == 1; }));
+  EXPECT_EQ(OutcomeOf(none)->reason, Reason::kSandboxFailed);
+  EXPECT_EQ(OutcomeOf(none)->message, "no fork today");
+  worker_.reset();
+
+  coming_ = true;
+  coming_patience_ = 50ms;
+  const auto late = InMachine(Make("it always only boots"));
+  Submit(late);
+  Start();
+  ASSERT_TRUE(Eventually([&] { return broker_.acked == 2; }));
+  EXPECT_EQ(OutcomeOf(late)->reason, Reason::kSandboxFailed);
+}
+
+TEST_F(WorkerTest, WhatWaitsForADriverIsGivenBackAtTheEndAndCanBeCancelled) {
+  has_machines_ = coming_ = true;
+  machines_.fork_failures = 1'000'000;
+  const auto cancelled = InMachine(Make("nobody wants it", Delivery::kWait));
+  Submit(cancelled);
+  Start();
+  ASSERT_TRUE(Eventually([&] { return machines_.forks > 3; }));
+  ASSERT_TRUE(broker_.Cancel(cancelled.id));
+  ASSERT_TRUE(Eventually([&] { return broker_.acked == 1; }));
+  EXPECT_EQ(OutcomeOf(cancelled)->reason, Reason::kCancelled);
+
+  const int before = machines_.forks;
+  const auto kept = InMachine(Make("for the next start", Delivery::kPoll));
+  Submit(kept, /*carried=*/false);
+  ASSERT_TRUE(Eventually([&] { return machines_.forks > before; }));
+  worker_.reset();
+  EXPECT_EQ(StateOf(kept), State::kQueued);
+  EXPECT_FALSE(OutcomeOf(kept));
 }
 
 TEST_F(WorkerTest, AResultIsWrittenOnceTheDatabaseIsBack) {

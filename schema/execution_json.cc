@@ -385,6 +385,9 @@ Json ToJson(const Outcome& outcome) {
   if (!outcome.compile_output.empty()) json["compile_output"] = outcome.compile_output;
   if (outcome.value_json) json["value_json"] = *outcome.value_json;
   if (!outcome.message.empty()) json["message"] = outcome.message;
+  // What says nothing of it ran as a process, as everything once did.
+  if (outcome.isolation != Isolation::kProcess) json["isolation"] = ToString(outcome.isolation);
+  if (!outcome.accelerator.empty()) json["accelerator"] = outcome.accelerator;
   for (const CaseOutcome& one : outcome.cases) json["cases"].push_back(ToJson(one));
   return json;
 }
@@ -403,6 +406,8 @@ Result<Outcome> OutcomeFromJson(const Json& json) {
   members.Read("compile_output", outcome.compile_output);
   members.Read("value_json", outcome.value_json);
   members.Read("message", outcome.message);
+  members.ReadWord("isolation", outcome.isolation, ParseIsolation);
+  members.Read("accelerator", outcome.accelerator);
   members.ReadStruct("usage", outcome.usage, UsageFromJson);
   members.ReadStruct("timings", outcome.timings, TimingsFromJson);
   if (const Json* cases = members.Array("cases")) {

@@ -232,6 +232,8 @@ TEST(OutcomeJsonTest, ComesBack) {
   before.signal = 9;
   before.usage = {std::chrono::microseconds(7), std::chrono::microseconds(8), 9};
   before.timings.exec = std::chrono::microseconds(10);
+  before.isolation = Isolation::kVm;
+  before.accelerator = "tcg";
   before.cases = {{.verdict = Verdict::kTimeout,
                    .reason = Reason::kWallTimeout,
                    .exit_code = {},
@@ -254,6 +256,8 @@ TEST(OutcomeJsonTest, ComesBack) {
   EXPECT_EQ(after->usage.cpu.count(), 7);
   EXPECT_EQ(after->usage.peak_memory_bytes, 9U);
   EXPECT_EQ(after->timings.exec.count(), 10);
+  EXPECT_EQ(after->isolation, Isolation::kVm);
+  EXPECT_EQ(after->accelerator, "tcg");
   ASSERT_EQ(after->cases.size(), 1U);
   EXPECT_EQ(after->cases[0].verdict, Verdict::kTimeout);
   EXPECT_EQ(after->cases[0].reason, Reason::kWallTimeout);

@@ -82,6 +82,7 @@ class Exec0HttpTest : public ::testing::Test {
     authenticator_.emplace(std::move(entries));
     ApiServer::Options options;
     options.store_probe.interval = milliseconds(5);
+    options.isolation = isolation_;
     server_ = std::make_unique<ApiServer>(
         std::move(options), ApiServer::Parts{.service = service_,
                                              .store = database_,
@@ -92,7 +93,8 @@ class Exec0HttpTest : public ::testing::Test {
                                              .address_guard = address_guard_,
                                              .languages = [this] { return languages_; },
                                              .pool_stats = nullptr,
-                                             .log = Log::Null()});
+                                             .log = Log::Null(),
+                                             .vm = [this] { return vm_; }});
     const Result<void> started = server_->Start();
     ASSERT_TRUE(started) << started.error().message;
     broker_.set_runner(Echo);
@@ -143,6 +145,25 @@ class Exec0HttpTest : public ::testing::Test {
                                       Language("javascript", {"js", "node"}, "main.js", ".js"),
                                       std::move(go)};
   }();
+  // Virtual machines, turned off.
+  std::optional<runner::VmService> vm_;
+  IsolationChoice isolation_ = IsolationChoice::kProcess;
+  static runner::VmService Machines(sandbox::vm::VmState state, const char* accelerator) {
+    runner::VmService vm;
+    vm.status = {.state = state,
+                 .accelerator = accelerator,
+                 .design = "live",
+                 .reason = state == sandbox::vm::VmState::kFailed ? "run `forkbox vm build`" : "",
+                 .kvm = "no device",
+                 .image = "0123",
+                 .ram_bytes = 2ULL << 30,
+                 .templates_booted = 1};
+    vm.languages = {Language("python", {"py", "python3"}, "main.py", ".py"),
+                    Language("go", {"golang"}, "main.go", ".go")};
+    vm.most_memory_bytes = 1'024ULL << 20;
+    vm.machines_ready = 2;
+    return vm;
+  }
   std::optional<Authenticator> authenticator_;
   ExecutionService service_{{}, store_, broker_, metrics_, clock_, Log::Null()};
   std::unique_ptr<ApiServer> server_;
@@ -841,6 +862,164 @@ TEST_F(Exec0HttpTest, LanguagesAreListedWithoutAKeyAndWithTheirReasons) {
   const json& go = answer.body["languages"][2];
   EXPECT_EQ(go["available"], false);
   EXPECT_EQ(go["reason"], "golang-1.21-go is not installed");
+}
+
+TEST_F(Exec0HttpTest, AProgramRunsInWhatItAskedForAndTheAnswerSaysSo) {
+  vm_ = Machines(sandbox::vm::VmState::kReady, "tcg");
+  Start();
+  broker_.set_runner([](FakeBroker& broker, const queue::Message& message) {
+    schema::Outcome outcome = Printed("2");
+    outcome.isolation = message.execution->isolation;
+    if (outcome.isolation == schema::Isolation::kVm) outcome.accelerator = "tcg";
+    broker.SendReply({message.id, message.execution->reply_to, std::move(outcome)});
+  });
+  const struct {
+    json with;
+    const char* isolation;
+    json accelerator;
+  } cases[] = {
+      {{{"language", "py"}}, "process", nullptr},
+      {{{"language", "py"}, {"isolation", "process"}}, "process", nullptr},
+      {{{"language", "py"}, {"isolation", "vm"}}, "vm", "tcg"},
+      {{{"language", "golang"}, {"isolation", "vm"}}, "vm", "tcg"},
+      {{{"language", "py"}, {"isolation", "auto"}}, "process", nullptr},
+  };
+  for (const auto& c : cases) {
+    const Answer answer = Post(kExecute, Program(c.with));
+    ASSERT_EQ(answer.status, 200) << answer.raw.body;
+    EXPECT_EQ(answer.body["isolation"], c.isolation) << c.with;
+    EXPECT_EQ(answer.body["accelerator"], c.accelerator) << c.with;
+  }
+  vm_ = Machines(sandbox::vm::VmState::kReady, "kvm");
+  clock_.Advance(std::chrono::seconds(2));
+  EXPECT_EQ(Post(kExecute, Program({{"language", "py"}, {"isolation", "auto"}})).body["isolation"],
+            "vm");
+  EXPECT_EQ(Post(kExecute, Program({{"isolation", "auto"}})).body["isolation"], "process")
+      << "machines have no javascript";
+  EXPECT_EQ(
+      Post(kExecute, Program({{"isolation", "auto"}, {"language", "py"}, {"memoryLimit", 2048}}))
+          .body["isolation"],
+      "process");
+
+  const Answer queued =
+      Post(kExecute, Program({{"language", "py"}, {"isolation", "vm"}, {"async", true}}));
+  ASSERT_EQ(queued.status, 202) << queued.raw.body;
+  const Answer found = Get(queued.raw.Header("Location"));
+  EXPECT_EQ(found.body["isolation"], "vm");
+  EXPECT_EQ(found.body["accelerator"], nullptr) << "it has not run yet";
+}
+
+TEST_F(Exec0HttpTest, WhatMachinesCannotDoIsRefusedByName) {
+  vm_ = Machines(sandbox::vm::VmState::kReady, "tcg");
+  Start();
+  const struct {
+    json with;
+    const char* field;
+    const char* limit;
+    json received;
+    const char* says;
+  } cases[] = {
+      {{{"isolation", "vm"}}, "language", "one of: python, go", "javascript", "not in the virtual"},
+      {{{"isolation", "vm"}, {"language", "py"}, {"memoryLimit", 1025}},
+       "memoryLimit",
+       "at most 1024",
+       1025,
+       "at most 1024 MB"},
+      {{{"isolation", "vm"}, {"language", "py"}, {"resources", "max"}},
+       "memoryLimit",
+       "at most 1024",
+       2048,
+       "at most 1024 MB"},
+      {{{"language", "go"}}, "language", "a language that is available", "go", "not installed"},
+  };
+  for (const auto& c : cases) {
+    const Answer answer = Post(kExecute, Program(c.with));
+    EXPECT_EQ(answer.status, 400) << answer.raw.body;
+    EXPECT_EQ(answer.body["details"]["field"], c.field) << answer.raw.body;
+    EXPECT_EQ(answer.body["details"]["limit"], c.limit) << answer.raw.body;
+    EXPECT_EQ(answer.body["details"]["received"], c.received) << answer.raw.body;
+    EXPECT_THAT(answer.body["message"].get<std::string>(), HasSubstr(c.says));
+  }
+  EXPECT_EQ(Post(kBatch, {{"executions", {Program({{"isolation", "vm"}})}}})
+                .body["results"][0]["details"]["field"],
+            "executions[0].language");
+  EXPECT_TRUE(broker_.published().empty());
+}
+
+TEST_F(Exec0HttpTest, MachinesThatStartAreWaitedForAndThoseThatFailedAreNot) {
+  using sandbox::vm::VmState;
+  isolation_ = IsolationChoice::kVm;
+  vm_ = Machines(VmState::kStarting, "tcg");
+  vm_->languages.clear();
+  Start();
+  EXPECT_EQ(Post(kExecute, Program()).status, 200) << "nobody knows better yet";
+  EXPECT_EQ(LastPublished()->isolation, schema::Isolation::kVm);
+  EXPECT_EQ(Post(kExecute, Program({{"isolation", "process"}})).status, 200);
+  EXPECT_EQ(LastPublished()->isolation, schema::Isolation::kProcess);
+  EXPECT_EQ(Get("/api/v1/health").body["vm"]["state"], "starting");
+
+  vm_ = Machines(VmState::kRebuilding, "tcg");
+  for (auto& language : vm_->languages) language.ready = false;
+  clock_.Advance(std::chrono::seconds(2));
+  EXPECT_EQ(Post(kExecute, Program({{"language", "py"}})).status, 200);
+  EXPECT_EQ(Post(kExecute, Program()).status, 400) << "they had no javascript before";
+
+  vm_ = Machines(VmState::kFailed, "tcg");
+  clock_.Advance(std::chrono::seconds(2));
+  for (const json& with : {json{{"language", "py"}}, json{{"language", "py"}, {"async", true}},
+                           json{{"language", "py"}, {"isolation", "vm"}}}) {
+    const Answer failed = Post(kExecute, Program(with));
+    EXPECT_EQ(failed.status, 503) << failed.raw.body;
+    EXPECT_NE(failed.raw.Header("Retry-After"), "");
+    EXPECT_THAT(failed.body["message"].get<std::string>(), HasSubstr("forkbox vm build"));
+  }
+  EXPECT_EQ(Get("/api/v1/health").body["status"], "degraded");
+
+  vm_.reset();  // of a cluster whose runners have none
+  clock_.Advance(std::chrono::seconds(2));
+  EXPECT_EQ(Post(kExecute, Program({{"language", "py"}})).status, 503) << "not the client's fault";
+  EXPECT_EQ(Post(kExecute, Program({{"language", "py"}, {"isolation", "vm"}})).status, 400);
+  EXPECT_FALSE(Get("/api/v1/health").body.contains("vm"));
+}
+
+TEST_F(Exec0HttpTest, TheSameRequestIsTheSameWhateverAutoComesTo) {
+  vm_ = Machines(sandbox::vm::VmState::kReady, "tcg");
+  Start({"exec0_one"});
+  const http::Fields headers{{"Authorization", "Bearer exec0_one"}, {"Idempotency-Key", "auto 1"}};
+  const json program = Program({{"language", "py"}, {"isolation", "auto"}});
+  const Answer first = Post(kExecute, program, headers);
+  ASSERT_EQ(first.status, 200) << first.raw.body;
+  vm_ = Machines(sandbox::vm::VmState::kReady, "kvm");
+  clock_.Advance(std::chrono::seconds(2));
+  const Answer again = Post(kExecute, program, headers);
+  EXPECT_EQ(again.status, 200) << again.raw.body;
+  EXPECT_EQ(again.raw.Header("Idempotency-Replayed"), "true");
+  EXPECT_EQ(again.body["isolation"], "process") << "that it ran in";
+  EXPECT_EQ(Post(kExecute, Program({{"language", "py"}, {"isolation", "vm"}}), headers).status,
+            409);
+}
+
+TEST_F(Exec0HttpTest, LanguagesSayWhatTheyCanRunIn) {
+  vm_ = Machines(sandbox::vm::VmState::kReady, "tcg");
+  vm_->languages.push_back(Language("fortran", {}, "main.f90", ".f90"));
+  Start();
+  const Answer answer = Get("/api/v1/languages");
+  ASSERT_EQ(answer.body["languages"].size(), 4U) << answer.raw.body;
+  const json expected[] = {{"process", "vm"}, {"process"}, {"vm"}, {"vm"}};
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(answer.body["languages"][i]["isolations"], expected[i]) << i;
+    EXPECT_EQ(answer.body["languages"][i]["available"], true) << i;
+  }
+  const json health = Get("/api/v1/health").body;
+  EXPECT_EQ(health["vm"]["state"], "ready");
+  EXPECT_EQ(health["vm"]["accelerator"], "tcg");
+  EXPECT_EQ(health["vm"]["design"], "live");
+  EXPECT_EQ(health["vm"]["reason"], nullptr);
+  EXPECT_EQ(health["vm"]["kvm"], "no device");
+  EXPECT_EQ(health["vm"]["memoryMb"], 1024);
+  EXPECT_EQ(health["vm"]["languages"], (json{"python", "go", "fortran"}));
+  EXPECT_EQ(health["vm"]["machinesReady"], 2);
+  EXPECT_THAT(Get("/metrics").raw.body, HasSubstr("forkbox_vm_state{state=\"ready\"} 1\n"));
 }
 
 TEST_F(Exec0HttpTest, HealthIsBothOfItsShapes) {

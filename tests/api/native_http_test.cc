@@ -249,6 +249,36 @@ TEST_F(NativeHttpTest, TheQueueAndItsRunnersAreShown) {
             std::string::npos);
 }
 
+// An API process of a cluster knows the virtual machines of the runners alive.
+TEST_F(NativeHttpTest, TheMachinesOfRunnersAreShown) {
+  for (const auto state : {sandbox::vm::VmState::kReady, sandbox::vm::VmState::kFailed}) {
+    runner::RunnerDetails details;
+    runner::VmService& vm = details.vm.emplace();
+    vm.status.state = state;
+    vm.status.accelerator = "kvm";
+    vm.most_memory_bytes = 512ULL << 20;
+    vm.machines_ready = 2;
+    vm.languages.emplace_back();
+    vm.languages[0].id = "python";
+    vm.languages[0].ready = state == sandbox::vm::VmState::kReady;
+    database_.runners().alive.push_back({.id = "r" + std::to_string(static_cast<int>(state)),
+                                         .host = "h",
+                                         .slots = 8,
+                                         .busy = 2,
+                                         .started_unix_ms = 1,
+                                         .seen_unix_ms = 2,
+                                         .details_json = runner::RunnerDetailsToJson(details)});
+  }
+  Start();
+  const auto [status, body] = Get("/api/v1/health");
+  EXPECT_EQ(status, 200);
+  EXPECT_EQ(body["vm"]["state"], "ready");
+  EXPECT_EQ(body["vm"]["accelerator"], "kvm");
+  EXPECT_EQ(body["vm"]["languages"], json::array({"python"}));
+  EXPECT_EQ(body["vm"]["memoryMb"], 512);
+  EXPECT_EQ(body["vm"]["machinesReady"], 4);
+}
+
 TEST_F(NativeHttpTest, HealthNamesThePartThatIsAway) {
   Start();
   auto [status, body] = Get("/api/v1/health");

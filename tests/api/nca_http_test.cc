@@ -59,6 +59,7 @@ class NcaHttpTest : public ::testing::Test {
     ApiServer::Options options;
     options.nca = nca;
     options.store_probe.interval = milliseconds(5);
+    options.isolation = isolation_;
     server_ = std::make_unique<ApiServer>(
         std::move(options),
         ApiServer::Parts{.service = service_,
@@ -70,7 +71,8 @@ class NcaHttpTest : public ::testing::Test {
                          .address_guard = address_guard_,
                          .languages = [this] { return LanguageCatalog::Languages{python_}; },
                          .pool_stats = nullptr,
-                         .log = Log::Null()});
+                         .log = Log::Null(),
+                         .vm = [this] { return vm_; }});
     const Result<void> started = server_->Start();
     ASSERT_TRUE(started) << started.error().message;
     broker_.set_runner(Echo);
@@ -104,6 +106,8 @@ class NcaHttpTest : public ::testing::Test {
     python.ready = true;
     return python;
   }();
+  std::optional<runner::VmService> vm_;
+  IsolationChoice isolation_ = IsolationChoice::kProcess;
   std::optional<Authenticator> authenticator_;
   ExecutionService service_{{}, store_, broker_, metrics_, clock_, Log::Null()};
   std::unique_ptr<ApiServer> server_;
@@ -232,6 +236,25 @@ TEST_F(NcaHttpTest, AFullQueueAndAnAbsentStoreSayComeBackLater) {
   EXPECT_EQ(none.status, 503);
   EXPECT_EQ(json::parse(none.body)["error"],
             "Execution failed: python is not available: no interpreter");
+}
+
+TEST_F(NcaHttpTest, TheServersDefaultIsolationHoldsHere) {
+  isolation_ = IsolationChoice::kVm;
+  vm_.emplace();
+  vm_->status.state = sandbox::vm::VmState::kReady;
+  vm_->languages = {python_};
+  python_.ready = false;  // of processes, which nobody asks for
+  Start();
+  const HttpAnswer answer = Post(kExecute, R"({"code":"x"})");
+  EXPECT_EQ(answer.status, 200) << answer.body;
+  EXPECT_EQ(LastPublished()->isolation, schema::Isolation::kVm);
+  vm_->status.state = sandbox::vm::VmState::kFailed;
+  vm_->status.reason = "its image is damaged";
+  clock_.Advance(seconds(2));
+  const HttpAnswer failed = Post(kExecute, R"({"code":"x"})");
+  EXPECT_EQ(failed.status, 503);
+  EXPECT_EQ(json::parse(failed.body)["error"],
+            "Execution failed: no virtual machine can be had: its image is damaged");
 }
 
 TEST_F(NcaHttpTest, AClientThatLeavesTakesItsExecutionWithIt) {

@@ -60,6 +60,7 @@ class ZerobootHttpTest : public ::testing::Test {
     authenticator_.emplace(std::move(keys));
     ApiServer::Options options;
     options.store_probe.interval = milliseconds(5);
+    options.isolation = isolation_;
     server_ = Make(std::move(options));
     const Result<void> started = server_->Start();
     ASSERT_TRUE(started) << started.error().message;
@@ -78,7 +79,8 @@ class ZerobootHttpTest : public ::testing::Test {
                                                             [] {
                                                               return sandbox::DriverStats{5, 2, 3};
                                                             },
-                                                        .log = Log::Null()});
+                                                        .log = Log::Null(),
+                                                        .vm = [this] { return vm_; }});
   }
 
   HttpAnswer Post(const std::string& path, const std::string& body,
@@ -100,6 +102,8 @@ class ZerobootHttpTest : public ::testing::Test {
   std::vector<sandbox::LanguageStatus> languages_{Language("python", {"py"}, 256),
                                                   Language("javascript", {"node", "js"}, 512),
                                                   Language("bash", {"sh"}, 128)};
+  std::optional<runner::VmService> vm_;
+  IsolationChoice isolation_ = IsolationChoice::kProcess;
   std::optional<Authenticator> authenticator_;
   ExecutionService service_{{}, store_, broker_, metrics_, clock_, Log::Null()};
   std::unique_ptr<ApiServer> server_;
@@ -476,6 +480,31 @@ TEST_F(ZerobootHttpTest, EveryClientGetsItsOwnAnswer) {
   while (service_.waiting() > 0) std::this_thread::yield();
   // Requests of clients that left may still be on their way to `waiting`, which dies before them.
   server_->Stop();
+}
+
+TEST_F(ZerobootHttpTest, TheServersDefaultIsolationHoldsHere) {
+  isolation_ = IsolationChoice::kVm;
+  vm_.emplace();
+  vm_->status.state = sandbox::vm::VmState::kReady;
+  vm_->status.accelerator = "tcg";
+  vm_->languages = {Language("python", {"py"}, 256)};
+  Start();
+  broker_.set_runner(Echo);
+  EXPECT_EQ(json::parse(Post("/v1/exec", R"({"code":"1"})").body)["stdout"], "1");
+  EXPECT_EQ(broker_.published().back().execution->isolation, schema::Isolation::kVm);
+  const HttpAnswer batch = Post("/v1/exec/batch", R"({"executions":[{"code":"2"}]})");
+  EXPECT_EQ(json::parse(batch.body)["results"][0]["stdout"], "2");
+  EXPECT_EQ(broker_.published().back().execution->isolation, schema::Isolation::kVm);
+  EXPECT_EQ(json::parse(Post("/v1/exec", R"({"code":"1","language":"sh"})").body)["stderr"],
+            "No template for language: sh")
+      << "processes have it, and are not what the operator asked for";
+  EXPECT_EQ(json::parse(Get("/v1/health").body)["vm"],
+            (json{{"state", "ready"}, {"accelerator", "tcg"}}));
+  vm_->status.state = sandbox::vm::VmState::kFailed;
+  clock_.Advance(seconds(2));
+  const HttpAnswer failed = Post("/v1/exec", R"({"code":"1"})");
+  EXPECT_EQ(failed.status, 503);
+  EXPECT_NE(failed.Header("Retry-After"), "");
 }
 
 TEST_F(ZerobootHttpTest, HealthIsTheTruth) {
