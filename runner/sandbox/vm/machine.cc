@@ -83,9 +83,11 @@ std::string KernelWords(const Machine& machine) {
   // calibrate the time stamp counter by: without its frequency the kernel can wait for ever.
   std::string words = "console=ttyS0 panic=-1 quiet tsc_early_khz=" + Number(machine.tsc_khz);
   if (machine.accelerator == Accelerator::kTcg) {
-    // Translated code is kept by its virtual address: with another one at every exec it would all
-    // be translated again. Nor is there a processor here that could be misled to speculate.
-    words += " norandmaps mitigations=off";
+    // Nothing here checks the counter against another clock, so that without being told the kernel
+    // does not trust it and counts jiffies. Translated code is kept by its virtual address: with
+    // another one at every exec it would all be translated again. And there is no processor that
+    // could be misled to speculate.
+    words += " tsc=reliable norandmaps mitigations=off";
   }
   return words;
 }

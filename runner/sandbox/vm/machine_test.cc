@@ -74,6 +74,7 @@ TEST(MachineTest, TheSandboxIsLeftOutOrAsAsked) {
 TEST(MachineTest, WhatEmulationNeedsHardwareDoesNotGet) {
   const std::string emulated = ValuesOf(BootCommand(kEmulated, {3, 4, 5}, ""), "-append").at(0);
   EXPECT_THAT(emulated, HasSubstr("tsc_early_khz=2596100"));
+  EXPECT_THAT(emulated, HasSubstr("tsc=reliable"));
   EXPECT_THAT(emulated, HasSubstr("norandmaps"));
   const std::string hardware = ValuesOf(BootCommand(kHardware, {3, 4, 5}, ""), "-append").at(0);
   EXPECT_THAT(hardware, Not(HasSubstr("norandmaps")));

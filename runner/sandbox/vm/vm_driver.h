@@ -85,27 +85,38 @@ class VmDriver final : public Driver {
   [[nodiscard]] pid_t forkserver_pid() const { return client_->pid(); }
 
  private:
+  // A way to have machines; the best comes first.
+  struct Way {
+    Accelerator accelerator = Accelerator::kTcg;
+    std::unique_ptr<MachineSource> source;
+  };
+
   explicit VmDriver(VmDriverOptions options) : options_(std::move(options)) {}
-  void Tend();          // the thread: boots, proves, fills the pool, boots again
-  Result<void> Boot();  // a template of the best design that works
-  Result<void> Prove(MachineSource& source);  // two forks: a known answer, different randomness
-  Result<ReadyMachine> Take();
+  void Tend();  // the thread: boots, proves, keeps the pool full, boots again
+  Result<void> Boot();
+  Result<void> BootAs(const Way& way);
+  void KeepPoolFull(const Way& way);  // until there is something wrong with its template
+  [[nodiscard]] std::string WhyStale(const Way& way) const;
+  bool Pause(std::chrono::milliseconds time);  // false when it is to end
+  [[nodiscard]] bool IsClosing() const;
+  void Become(VmState state, const std::string& reason);
+  [[nodiscard]] std::string WhyNotReady() const;  // with mutex_ held
+  Result<ReadyMachine> Take(const Way& way);
 
   VmDriverOptions options_;
   VmImage image_;
-  Machine machine_;
   KvmVerdict kvm_;
   std::unique_ptr<ForkserverClient> client_;
-  std::unique_ptr<MachineSource> live_;  // nullptr with KVM
-  std::unique_ptr<MachineSource> snapshot_;
+  std::vector<Way> ways_;
 
   mutable std::mutex mutex_;  // guards all below
-  std::condition_variable changed_;
-  MachineSource* source_ = nullptr;  // one of the two, once proven
+  mutable std::condition_variable changed_;
+  const Way* way_ = nullptr;  // of ways_: the one that is served
   std::deque<ReadyMachine> pool_;
   std::vector<LanguageStatus> languages_;
   VmStatus status_;
   DriverStats stats_;
+  std::uint32_t protections_ = ~0U;  // in force; all, as long as it is not known
   bool closing_ = false;
   std::thread tender_;
 };

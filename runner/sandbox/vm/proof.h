@@ -1,0 +1,20 @@
+// What the forks of a template must show before any program of a stranger runs in one.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "runner/sandbox/driver.h"
+#include "runner/sandbox/vm/machine_source.h"
+
+namespace forkbox::sandbox::vm {
+
+// Asks one fork for its languages, and has two more, which are there at the same time, run a
+// program: each must give the known answer, and each other randomness. The languages, or an Error
+// that says what was shown instead.
+Result<std::vector<LanguageStatus>> Prove(MachineSource& source, std::string_view accelerator,
+                                          Deadline deadline);
+
+}  // namespace forkbox::sandbox::vm
