@@ -7,7 +7,9 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <span>
 
+#include "runner/sandbox/wire.h"
 #include "schema/json.h"
 
 namespace forkbox::sandbox::vm {
@@ -39,7 +41,14 @@ bool WaitFor(int socket, short events, Deadline deadline) {
   }
 }
 
-Result<void> SendAll(int socket, std::string_view bytes, Deadline deadline) {
+// The descriptor goes with the first byte.
+Result<void> SendAll(int socket, std::string_view bytes, std::optional<int> fd, Deadline deadline) {
+  if (fd) {
+    if (!SendPacket(socket, bytes.data(), 1, std::span<const int>(&*fd, 1))) {
+      return FailErrno("pass a file to QEMU");
+    }
+    bytes.remove_prefix(1);
+  }
   while (!bytes.empty()) {
     const ssize_t n = ::send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n >= 0) {
@@ -83,11 +92,12 @@ Result<void> Qmp::Greet(Deadline deadline) {
   return {};
 }
 
-Result<json> Qmp::Execute(std::string_view command, const json& arguments, Deadline deadline) {
+Result<json> Qmp::Execute(std::string_view command, const json& arguments, Deadline deadline,
+                          std::optional<int> fd) {
   const std::uint32_t id = ++last_id_;
   json line = {{"execute", std::string(command)}, {"id", id}};
   if (!arguments.is_null()) line["arguments"] = arguments;
-  if (auto sent = SendAll(socket_, schema::DumpJson(line) + "\n", deadline); !sent) {
+  if (auto sent = SendAll(socket_, schema::DumpJson(line) + "\n", fd, deadline); !sent) {
     return Fail(sent.error());
   }
   for (std::size_t lines = 0; lines < kMaxLinesPerCall; ++lines) {

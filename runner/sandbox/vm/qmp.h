@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -32,8 +33,9 @@ class Qmp {
   Result<void> Greet(Deadline deadline);
   // The answer's "return". kInternal for an answer that is an error, with QEMU's words;
   // kUnavailable when QEMU is gone or speaks something else; kDeadlineExceeded.
+  // A descriptor goes with the command, as getfd wants it.
   Result<nlohmann::json> Execute(std::string_view command, const nlohmann::json& arguments,
-                                 Deadline deadline);
+                                 Deadline deadline, std::optional<int> fd = std::nullopt);
   // The "data" of the next event of that name. Whatever else comes before it is skipped, but for
   // an answer that is an error, to a command that was sent ahead: that is kInternal.
   Result<nlohmann::json> AwaitEvent(std::string_view name, Deadline deadline);

@@ -93,16 +93,25 @@ class Booting {
     }
   }
 
-  Result<void> Save(int monitor, Deadline deadline) {
+  Result<void> Save(int monitor, const UniqueFd& state, Deadline deadline) {
     Qmp qmp(monitor);
     if (auto greeted = qmp.Greet(deadline); !greeted) return Failed(greeted.error());
-    // Not stopped before: the state would say so, and no fork would run (docs of the decision).
-    const nlohmann::json capabilities = {
-        {"capabilities", {{{"capability", "x-ignore-shared"}, {"state", true}}}}};
-    for (const auto& [command, arguments] :
-         {std::pair<const char*, nlohmann::json>{"migrate-set-capabilities", capabilities},
-          {"migrate", {{"uri", "fd:" + std::to_string(kStateFd)}}}}) {
-      auto answer = qmp.Execute(command, arguments, deadline);
+    // Not stopped before: the state would say so, and its forks would stay so.
+    struct Step {
+      const char* command;
+      nlohmann::json arguments;
+      std::optional<int> fd;
+    };
+    const Step steps[] = {
+        {"migrate-set-capabilities",
+         {{"capabilities", {{{"capability", "x-ignore-shared"}, {"state", true}}}}},
+         std::nullopt},
+        // By name: a number that QEMU has inherited is taken for what comes in, not for this.
+        {"getfd", {{"fdname", "state"}}, state.get()},
+        {"migrate", {{"uri", "fd:state"}}, std::nullopt},
+    };
+    for (const Step& step : steps) {
+      auto answer = qmp.Execute(step.command, step.arguments, deadline, step.fd);
       if (!answer) return Failed(answer.error());
     }
     for (;;) {
@@ -232,7 +241,8 @@ Result<Snapshot> TakeSnapshot(ForkserverClient& client, std::size_t launcher_ind
   if (!monitor) return Fail(monitor.error());
   if (auto ready = booting.UntilReady(deadline); !ready) return Fail(ready.error());
   const Deadline saved_by = std::max(deadline, steady_clock::now() + kEndingTime);
-  if (auto saved = booting.Save(monitor->get(), saved_by); !saved) return Fail(saved.error());
+  if (auto saved = booting.Save(monitor->get(), *state, saved_by); !saved)
+    return Fail(saved.error());
 
   struct stat info {};
   if (::fstat(state->get(), &info) != 0 || info.st_size == 0 || info.st_size > kMaxStateBytes) {

@@ -18,7 +18,7 @@ namespace forkbox::sandbox::vm {
 inline constexpr int kAgentFd = 3;
 inline constexpr int kMonitorFd = 4;
 inline constexpr int kRamFd = 5;    // the memory file
-inline constexpr int kStateFd = 6;  // of a template, where it is saved; of a fork, what it loads
+inline constexpr int kStateFd = 6;  // what a fork loads
 
 // Those that come with the launch, the first as kMonitorFd and so on.
 enum LaunchFd : std::size_t { kLaunchMonitor, kLaunchRam, kLaunchState, kLaunchFdCount };
