@@ -84,6 +84,7 @@ class Template {
     if (!files_.Renew() || !RenewMonitor(kLiveMonitorFd)) RefuseErrno("descriptors of the machine");
     ::close(kOurAgentFd);
     ::close(kOurMonitorFd);
+    ::prctl(PR_SET_NAME, "machine", 0, 0, 0);
   }
 
   // In the child, in its cell.

@@ -14,8 +14,8 @@ namespace forkbox::sandbox::vm {
 inline constexpr int kOurAgentFd = kLiveMonitorFd + 1;
 inline constexpr int kOurMonitorFd = kLiveMonitorFd + 2;
 
-// In the main thread, before QEMU's main(): sockets, park signal, control thread. Ends the process
-// with a reason on stderr when it cannot.
+// In the main thread, before QEMU has any other: sockets, park signal, control thread. Ends the
+// process with a reason on stderr when it cannot.
 void StartControlThread();
 
 }  // namespace forkbox::sandbox::vm

@@ -4,6 +4,7 @@
 // Each stands for a thing that a copy of the process could not have, or would have in common with
 // its siblings; docs/decisions/vm-live-fork.md.
 #include <dlfcn.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -22,7 +23,6 @@
 namespace {
 
 using Main = int (*)(int, char**, char**);
-Main qemu_main = nullptr;
 
 template <class Function>
 Function Next(const char* name) {
@@ -34,16 +34,19 @@ Function Next(const char* name) {
   return function;
 }
 
-int TemplateMain(int argc, char** argv, char** environment) {
+// Before QEMU's main(), and before its constructors, of which one starts a thread.
+void BecomeTemplate() {
   ::unsetenv("LD_PRELOAD");
   // What the guest's kernel says goes where the reason for a template's end is looked for.
   ::dup2(STDERR_FILENO, STDOUT_FILENO);
+  // With many threads malloc(3) would count the processors, by a file that a fork may not open, to
+  // know how many heaps to have at most.
+  ::mallopt(M_ARENA_MAX, 4);
   forkbox::sandbox::vm::StartControlThread();
   if (!forkbox::sandbox::vm::BecomeNobody()) {
     std::perror("become nobody");
     std::_Exit(1);
   }
-  return qemu_main(argc, argv, environment);
 }
 
 }  // namespace
@@ -52,9 +55,9 @@ int TemplateMain(int argc, char** argv, char** environment) {
 
 FORKBOX_INTERPOSED int __libc_start_main(Main program_main, int argc, char** argv, void (*init)(),
                                          void (*fini)(), void (*linker_fini)(), void* stack_end) {
-  qemu_main = program_main;
   using Start = int (*)(Main, int, char**, void (*)(), void (*)(), void (*)(), void*);
-  return Next<Start>("__libc_start_main")(TemplateMain, argc, argv, init, fini, linker_fini,
+  BecomeTemplate();
+  return Next<Start>("__libc_start_main")(program_main, argc, argv, init, fini, linker_fini,
                                           stack_end);
 }
 
