@@ -4,8 +4,9 @@
 #   make run LISTEN=0.0.0.0:9000 DATA_DIR=/srv/forkbox     or FORKBOX_LISTEN, FORKBOX_DATA_DIR
 #   make run ARGS="--log-level debug"                      any flag of `forkbox serve`
 #   make cluster                                           the same as many processes
+#   make vm-image                                          what virtual machines boot
 
-.PHONY: run cluster test build bench setup format clean
+.PHONY: run cluster vm-image test build bench setup format clean
 
 # LISTEN and DATA_DIR are the short forms; everything else of FORKBOX_* passes through as it is.
 ifdef LISTEN
@@ -25,6 +26,12 @@ cluster:
 	@scripts/setup.sh --servers
 	@scripts/build.sh build -- forkbox
 	@exec scripts/cluster.sh $(ARGS)
+
+# Needs root and a network the first time; .deps/vm-base keeps what comes from Debian.
+vm-image:
+	@scripts/setup.sh --vm
+	@scripts/build.sh build -- forkbox
+	@build/cli/forkbox vm build $(ARGS)
 
 build: setup
 	@scripts/build.sh build

@@ -7,6 +7,9 @@
 #   scripts/setup.sh --servers  that, and the servers that tests and `make cluster` start themselves
 #   scripts/setup.sh --languages  that, and the toolchains of every language: Go (from Debian's
 #                               backports), Java, Ruby, PHP, Perl, Lua; and matplotlib for Python
+#   scripts/setup.sh --vm       that, and what virtual machines take: QEMU to run them; mmdebstrap and
+#                               erofs-utils to make their image, and Go, which is in it. A machine
+#                               that gets the image ready-made needs QEMU alone
 #   scripts/setup.sh --toolchains  nothing but what programs are compiled and run with: for a machine
 #                               that gets forkbox ready-made, as the runner's image does
 set -eu
@@ -24,6 +27,9 @@ toolchains="gcc g++ libc6-dev openjdk-17-jdk-headless ruby php-cli perl lua5.4
   golang-1.21-go golang-1.21-src"
 # The two others keep scipy and the headers of Python out: 126 MB instead of 336.
 figures="python3-matplotlib python3-munkres python3-unicodedata2"
+# SeaBIOS comes with QEMU, gzip and dpkg-deb with every Debian.
+machines="qemu-system-x86"
+machine_images="mmdebstrap erofs-utils mount golang-1.21-go golang-1.21-src"
 for arg in "$@"; do
   case "$arg" in
     --bench)
@@ -36,6 +42,9 @@ for arg in "$@"; do
       ;;
     --languages)
       packages="$packages $toolchains $figures"
+      ;;
+    --vm)
+      packages="$packages $machines $machine_images"
       ;;
     --toolchains)
       packages="bash python3 python3-numpy $toolchains"

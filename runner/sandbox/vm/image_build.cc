@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "runner/sandbox/vm/agent_protocol.h"
+#include "runner/sandbox/vm/base_disk.h"
 #include "runner/sandbox/vm/guest_files.h"
 #include "runner/sandbox/vm/image_manifest.h"
 #include "runner/sandbox/vm/initrd.h"
@@ -89,12 +90,19 @@ Result<void> StageRuntime(const ImageBuildOptions& options, const fs::path& tree
   return {};
 }
 
-Result<void> MakeRuntimeDisk(const ImageBuildOptions& options, const std::string& folder) {
+Result<void> MakeRuntimeDisk(const ImageBuildOptions& options, const std::string& runtime,
+                             const std::string& folder) {
   const std::string tree = folder + "/.runtime";
   std::error_code error;
   fs::create_directory(tree, error);
   if (error) return Failed(tree, error);
   if (auto staged = StageRuntime(options, tree); !staged) return staged;
+  // Of what was copied: a build that went on meanwhile has changed it.
+  auto copied = RuntimeHash(tree, {tree + "/" + kForkserver, options.agent});
+  if (!copied) return Fail(copied.error());
+  if (*copied != runtime) {
+    return Fail(ErrorCode::kUnavailable, "the runtime was changed meanwhile; try again");
+  }
   const std::string disk = folder + "/" + kRuntimeDisk;
   auto ran = RunTool({.command = {"mkfs.erofs", "--quiet", "-T", kTime, "-U", kRuntimeDiskUuid,
                                   "--all-root", disk, tree},
@@ -174,14 +182,6 @@ Result<void> CheckOutput(const std::string& output) {
 
 }  // namespace
 
-Result<void> BuildOwnParts(const ImageBuildOptions& options, const BaseDisk& base,
-                           const std::string& folder) {
-  options.on_step("the runtime's disk");
-  if (auto made = MakeRuntimeDisk(options, folder); !made) return made;
-  options.on_step("the initrd with the agent");
-  return MakeInitrd(options, base, folder);
-}
-
 Result<ImageBuild> BuildImage(const ImageBuildOptions& options) {
   if (auto checked = CheckOutput(options.output); !checked) return Fail(checked.error());
   auto recipe = BaseDisk::Recipe(options.base_script);
@@ -215,7 +215,11 @@ Result<ImageBuild> BuildImage(const ImageBuildOptions& options) {
   auto making = MakingFolder::Begin(options.output);
   if (!making) return Fail(making.error());
   const std::string& folder = making->path();
-  if (auto made = BuildOwnParts(options, *base, folder); !made) return Fail(made.error());
+  options.on_step("the runtime's disk");
+  auto made = MakeRuntimeDisk(options, *runtime, folder);
+  if (!made) return Fail(made.error());
+  options.on_step("the initrd with the agent");
+  if (made = MakeInitrd(options, *base, folder); !made) return Fail(made.error());
   for (const char* name : {kBaseDisk, kKernelFile}) {
     auto linked = LinkOrCopy(base->folder + "/" + name, folder + "/" + name);
     if (!linked) return Fail(linked.error());

@@ -10,7 +10,6 @@
 #include <string_view>
 
 #include "base/result.h"
-#include "runner/sandbox/vm/base_disk.h"
 #include "runner/sandbox/vm/vm_image.h"
 
 namespace forkbox::sandbox::vm {
@@ -36,9 +35,5 @@ struct ImageBuild {
 // kInvalidArgument when the output is a folder with something else in it; kConflict when it was
 // stopped; kUnavailable with the reason otherwise.
 Result<ImageBuild> BuildImage(const ImageBuildOptions& options);
-
-// What is made of this installation alone: runtime.erofs and the initrd, into `folder`.
-Result<void> BuildOwnParts(const ImageBuildOptions& options, const BaseDisk& base,
-                           const std::string& folder);
 
 }  // namespace forkbox::sandbox::vm
