@@ -31,6 +31,10 @@ constexpr const char* kProgramsTarget = "/opt/forkbox-vm";
 constexpr const char* kLauncher = "/forkbox-vm-launch";
 constexpr const char* kLiveLibrary = "/libforkbox_vm_live.so";
 
+// Of the forkserver's configuration.
+constexpr std::size_t kLauncherTemplate = 0;
+constexpr std::size_t kLiveTemplate = 1;
+
 constexpr seconds kConnectPatience{30};
 constexpr seconds kForkPatience{10};
 constexpr seconds kProofPatience{60};
@@ -113,8 +117,6 @@ Result<std::unique_ptr<VmDriver>> VmDriver::Start(VmDriverOptions options) {
   config.uid_base = DrawUidBase(config.uid_count);
   config.binds.push_back({chosen.image_dir, kImageFolder});
   config.binds.push_back({chosen.programs_dir, kProgramsTarget});
-  constexpr std::size_t kLauncherTemplate = 0;
-  constexpr std::size_t kLiveTemplate = 1;
   TemplateSpec launcher;
   launcher.name = "launcher";
   launcher.command = {std::string(kProgramsTarget) + kLauncher};
@@ -180,6 +182,8 @@ void VmDriver::Tend() {
     const std::lock_guard lock(mutex_);
     protections_ = client_->protections();
   }
+  // Up in an instant, and what every snapshot is made with.
+  client_->WaitForTemplate(kLauncherTemplate, steady_clock::now() + kConnectPatience);
   std::size_t failures = 0;
   while (!IsClosing()) {
     if (auto booted = Boot(); !booted) {
