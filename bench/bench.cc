@@ -80,7 +80,7 @@ int Main(int argc, char** argv) {
   const Folder folder;
   const std::uint16_t port = FreePort();
   Server server({FORKBOX_BINARY, "serve", "--listen", "127.0.0.1:" + std::to_string(port),
-                 "--data-dir", folder.path() + "/data", "--log-level", "error"},
+                 "--data-dir", folder.path() + "/data", "--log-level", "error", "--vm", "off"},
                 folder.path() + "/serve.out");
   if (!server.WaitFor("listens on")) {
     std::fprintf(stderr, "forkbox serve did not start\n");

@@ -165,7 +165,7 @@ bool ClusterBench::StartCluster(const std::string& name, int runners) {
     return servers_.back()->WaitFor(ready);
   };
   for (int i = 0; i < runners; ++i) {
-    if (!launch("runner", {}, "is ready")) return false;
+    if (!launch("runner", {"--vm", "off"}, "is ready")) return false;
   }
   if (!launch("api", {"--listen", "127.0.0.1:" + std::to_string(cluster.port)}, "listens on")) {
     return false;

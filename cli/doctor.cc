@@ -1,7 +1,10 @@
 // forkbox doctor: the truth about this host.
 
+#include <chrono>
 #include <cstdio>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/log.h"
@@ -9,6 +12,8 @@
 #include "cli/engine.h"
 #include "cli/exit_code.h"
 #include "cli/host_probe.h"
+#include "cli/machine_probe.h"
+#include "cli/virtual_machines.h"
 #include "schema/json.h"
 
 namespace forkbox::cli {
@@ -27,12 +32,17 @@ const char* Word(Finding finding) {
   return "?";
 }
 
+// Of a template: the deadline of each design, its one retry, and some.
+constexpr std::chrono::seconds kBootPatience{900};
+
 class DoctorCommand final : public Command {
  public:
   explicit DoctorCommand(CLI::App& program)
       : app_(program.add_subcommand(
             "doctor", "What this host can isolate with, language by language, and what it lacks")) {
     app_->add_flag("--json", json_, "As JSON");
+    app_->add_flag("--vm", vm_, "Boot a virtual machine as well, which takes up to some minutes");
+    app_->add_option("--vm-image", vm_image_, "The folder of its image; else the installation's");
     app_->footer(
         "\nEverything is tried, not looked up. The exit code is 0 when programs can be run in a\n"
         "sandbox, even if some protections or languages are missing: those are listed.\n");
@@ -41,11 +51,20 @@ class DoctorCommand final : public Command {
   CLI::App* app() const override { return app_; }
 
   int Run() override {
-    const std::vector<Check> checks = ProbeHost();
+    std::vector<Check> checks = ProbeHost();
+    for (Check& check : ProbeMachines(vm_image_)) checks.push_back(std::move(check));
+    // While we are root.
+    std::unique_ptr<VirtualMachines> machines;
+    if (vm_) {
+      auto started = StartMachines();
+      if (!started) return Complain(kExitFailure, started.error().message);
+      machines = std::move(*started);
+    }
     EngineOptions options;
     options.pool_size = 0;
     options.max_sandboxes = 16;
     auto driver = OpenLocalEngine(options);
+    if (driver && machines != nullptr) checks.push_back(Boot(*machines));
     std::vector<sandbox::LanguageStatus> languages;
     std::vector<std::string> missing;
     if (driver) {
@@ -62,6 +81,32 @@ class DoctorCommand final : public Command {
   }
 
  private:
+  Result<std::unique_ptr<VirtualMachines>> StartMachines() const {
+    VirtualMachinesOptions options;
+    options.wanted = VirtualMachinesOptions::Wanted::kOn;
+    options.image_dir = vm_image_;
+    options.pool_size = 0;
+    options.max_machines = 4;
+    return VirtualMachines::Start(std::move(options));
+  }
+
+  static Check Boot(VirtualMachines& machines) {
+    std::fprintf(stderr, "forkbox: booting a virtual machine …\n");
+    machines.Open();
+    const auto begun = std::chrono::steady_clock::now();
+    const auto ready = machines.WaitUntilReady(begun + kBootPatience);
+    const auto took =
+        std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - begun);
+    const sandbox::vm::VmStatus status = machines.Service().status;
+    if (!ready) {
+      return {"virtual machines", "template", Finding::kNo, ready.error().message, ""};
+    }
+    return {"virtual machines", "template", Finding::kYes,
+            "ready after " + std::to_string(took.count()) + " s: " + status.design + ", on " +
+                status.accelerator + (status.reason.empty() ? "" : "; " + status.reason),
+            ""};
+  }
+
   static void PrintText(const std::vector<Check>& checks,
                         const std::vector<sandbox::LanguageStatus>& languages,
                         const std::vector<std::string>& missing, const std::string& failure) {
@@ -120,6 +165,8 @@ class DoctorCommand final : public Command {
 
   CLI::App* const app_;
   bool json_ = false;
+  bool vm_ = false;
+  std::string vm_image_;
 };
 
 }  // namespace

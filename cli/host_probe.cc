@@ -1,12 +1,9 @@
 #include "cli/host_probe.h"
 
 #include <fcntl.h>
-#include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -209,60 +206,6 @@ void ProbeSeccomp(std::vector<Check>& checks) {
                     ErrorText(error), error == 0 ? "" : "needs a kernel with SECCOMP_FILTER"});
 }
 
-// A virtual machine of one page that halts at once: what /dev/kvm promises, in a millisecond.
-int TryKvm() {
-#if defined(__x86_64__)
-  const UniqueFd kvm(::open("/dev/kvm", O_RDWR | O_CLOEXEC));
-  if (!kvm) return errno;
-  if (::ioctl(kvm.get(), KVM_GET_API_VERSION, 0) != 12) return ENOTSUP;
-  const UniqueFd machine(::ioctl(kvm.get(), KVM_CREATE_VM, 0UL));
-  if (!machine) return errno;
-  constexpr std::size_t kPage = 4096;
-  auto* page = static_cast<unsigned char*>(
-      ::mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-  if (page == MAP_FAILED) return errno;
-  page[0] = 0xf4;  // hlt
-  kvm_userspace_memory_region region{};
-  region.guest_phys_addr = 0x1000;
-  region.memory_size = kPage;
-  region.userspace_addr = reinterpret_cast<std::uint64_t>(page);
-  if (::ioctl(machine.get(), KVM_SET_USER_MEMORY_REGION, &region) != 0) return errno;
-  const UniqueFd cpu(::ioctl(machine.get(), KVM_CREATE_VCPU, 0UL));
-  if (!cpu) return errno;
-  const int run_size = ::ioctl(kvm.get(), KVM_GET_VCPU_MMAP_SIZE, 0);
-  if (run_size <= 0) return errno;
-  auto* run = static_cast<kvm_run*>(::mmap(nullptr, static_cast<std::size_t>(run_size),
-                                           PROT_READ | PROT_WRITE, MAP_SHARED, cpu.get(), 0));
-  if (run == MAP_FAILED) return errno;
-  kvm_sregs special{};
-  if (::ioctl(cpu.get(), KVM_GET_SREGS, &special) != 0) return errno;
-  special.cs.base = 0;
-  special.cs.selector = 0;
-  if (::ioctl(cpu.get(), KVM_SET_SREGS, &special) != 0) return errno;
-  kvm_regs registers{};
-  registers.rip = 0x1000;
-  registers.rflags = 2;
-  if (::ioctl(cpu.get(), KVM_SET_REGS, &registers) != 0) return errno;
-  if (::ioctl(cpu.get(), KVM_RUN, 0) != 0) return errno;
-  return run->exit_reason == KVM_EXIT_HLT ? 0 : EPROTO;
-#else
-  return ENOTSUP;
-#endif
-}
-
-void ProbeKvm(std::vector<Check>& checks) {
-  const bool present = ::access("/dev/kvm", F_OK) == 0;
-  const int error = present ? Try(TryKvm) : ENOENT;
-  std::string detail = "a virtual machine ran";
-  if (!present) detail = "there is no /dev/kvm";
-  if (present && error != 0) detail = "/dev/kvm is there but does not work: " + ErrorText(error);
-  checks.push_back({"virtualization", "kvm", error == 0 ? Finding::kYes : Finding::kOptional,
-                    detail,
-                    error == 0 ? ""
-                               : "only micro-VM isolation wants it: enable (nested) virtualization "
-                                 "and load kvm_intel or kvm_amd"});
-}
-
 }  // namespace
 
 std::vector<Check> ProbeHost() {
@@ -271,7 +214,6 @@ std::vector<Check> ProbeHost() {
   ProbeNamespaces(checks);
   ProbeCgroups(checks);
   ProbeSeccomp(checks);
-  ProbeKvm(checks);
   return checks;
 }
 

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -20,7 +21,9 @@
 #include "cli/engine.h"
 #include "cli/exit_code.h"
 #include "cli/http_client.h"
+#include "cli/privileges.h"
 #include "cli/stop_signals.h"
+#include "cli/virtual_machines.h"
 #include "schema/json.h"
 
 namespace forkbox::cli {
@@ -30,6 +33,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+// Of a template: the deadline of each design, its one retry, and some.
+constexpr seconds kBootPatience{900};
 constexpr std::size_t kMaxInputBytes = 64U << 20;
 
 // By the usual endings of file names; --language says the rest.
@@ -101,6 +106,10 @@ class RunCommand final : public Command {
         ->capture_default_str();
     app_->add_option("--memory-mb", memory_mb_, "Memory limit; by default the language's")
         ->check(CLI::Range(8, 1 << 20));
+    app_->add_option("--isolation", isolation_,
+                     "process, or vm: a virtual machine, which has to boot first")
+        ->check(CLI::IsMember({"process", "vm"}))
+        ->capture_default_str();
     app_->add_flag("--json", json_, "Print the whole outcome as JSON instead of the output");
     app_->add_option("--url", url_, "Run it on this forkbox server instead of here");
     app_->add_option("--key", key_, "The API key for --url")->envname("FORKBOX_KEY");
@@ -141,7 +150,13 @@ class RunCommand final : public Command {
       }
     }
     source.args = args_;
-    return url_.empty() ? RunHere(source) : RunThere(source);
+    if (!url_.empty()) {
+      if (isolation_ != "process") {
+        return Complain(kExitUsage, "--isolation: a server decides that for what comes this way");
+      }
+      return RunThere(source);
+    }
+    return isolation_ == "vm" ? RunInMachine(source) : RunHere(source);
   }
 
  private:
@@ -155,18 +170,52 @@ class RunCommand final : public Command {
       const bool usage = driver.error().code == ErrorCode::kInvalidArgument;
       return Complain(usage ? kExitUsage : kExitOurs, driver.error().message);
     }
+    return RunBy(**driver, source);
+  }
+
+  // A template for one program: all of what a server does once.
+  int RunInMachine(const schema::Source& source) {
+    std::optional<FileOwner> user;
+    if (IsRoot()) {
+      auto made = EnsureServiceUser();
+      if (!made) return Complain(kExitOurs, made.error().message);
+      user = *made;
+    }
+    VirtualMachinesOptions options;
+    options.wanted = VirtualMachinesOptions::Wanted::kOn;
+    options.pool_size = 0;
+    options.max_machines = 4;
+    auto machines = VirtualMachines::Start(std::move(options));
+    if (!machines) return Complain(kExitOurs, machines.error().message);
+    if (user) {
+      if (auto dropped = DropPrivileges(*user); !dropped) {
+        return Complain(kExitOurs, dropped.error().message);
+      }
+    }
+    std::fprintf(stderr, "forkbox: booting a virtual machine …\n");
+    (*machines)->Open();
+    const auto ready =
+        (*machines)->WaitUntilReady(std::chrono::steady_clock::now() + kBootPatience);
+    if (!ready) return Complain(kExitOurs, ready.error().message);
+    return RunBy(*(*machines)->driver(), source);
+  }
+
+  int RunBy(sandbox::Driver& driver, const schema::Source& source) {
     schema::Limits limits;
-    for (const auto& language : (*driver)->Languages()) {
+    std::string id = language_;
+    for (const auto& language : driver.Languages()) {
       const bool named = language.id == language_ ||
                          std::find(language.aliases.begin(), language.aliases.end(), language_) !=
                              language.aliases.end();
-      if (named) limits = language.default_limits;
+      if (!named) continue;
+      limits = language.default_limits;
+      id = language.id;
     }
     limits.wall = limits.cpu = seconds(static_cast<std::int64_t>(timeout_));
     limits.output_bytes = 64U << 20;
     if (memory_mb_ != 0) limits.memory_bytes = static_cast<std::uint64_t>(memory_mb_) << 20;
 
-    auto sandbox = (*driver)->ForkFor(language_, limits, source.code);
+    auto sandbox = driver.ForkFor(id, limits, source.code);
     if (!sandbox) {
       const bool usage = sandbox.error().code == ErrorCode::kInvalidArgument;
       return Complain(usage ? kExitUsage : kExitOurs, sandbox.error().message);
@@ -246,6 +295,7 @@ class RunCommand final : public Command {
   std::string language_;
   std::size_t timeout_ = 30;
   std::size_t memory_mb_ = 0;
+  std::string isolation_ = "process";
   bool json_ = false;
   std::string url_;
   std::string key_;

@@ -66,6 +66,9 @@ void PrintLanguages(const ServerProcess& server) {
       std::printf("  %-11s not available: %s\n", language.id.c_str(), language.reason.c_str());
     }
   }
+  if (const std::string machines = server.virtual_machines(); !machines.empty()) {
+    std::printf("  virtual machines: %s\n", machines.c_str());
+  }
   for (const std::string& protection : server.missing_protections()) {
     std::printf("  missing protection: %s\n", protection.c_str());
   }

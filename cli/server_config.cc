@@ -141,6 +141,29 @@ void ServerConfig::AddTo(Settings& settings, const Roles& roles) {
     settings.Add("--sandbox-advertise", sandbox_advertise,
                  "HOST:PORT at which APIs and clients reach that; by default what it listens on");
   }
+  if (roles.api) {
+    settings
+        .Add("--isolation", isolation,
+             "What programs run in unless their request says: process, vm, or auto, which is vm "
+             "where KVM is usable; Zeroboot's and NCA's requests cannot say")
+        ->check(CLI::IsMember({"process", "vm", "auto"}));
+  }
+  if (roles.runner) {
+    settings
+        .Add("--vm", vm,
+             "Virtual machines: on, off, or auto, which is on where there is an image (`forkbox vm "
+             "build` makes one)")
+        ->check(CLI::IsMember({"on", "off", "auto"}));
+    settings.Add("--vm-image", vm_image, "The folder of the image; by default the installation's");
+    settings
+        .Add("--vm-memory-mb", vm_memory_mb,
+             "Memory of a virtual machine: of it only what is touched is taken")
+        ->check(Range(512, 1 << 16));
+    settings.Add("--vm-pool-size", vm_pool_size, "Virtual machines kept ready")
+        ->check(Range(0, 256));
+    settings.Add("--vm-max", vm_max, "Virtual machines at once, those kept ready included")
+        ->check(Range(1, 1'024));
+  }
   if (roles.api || roles.webhook) {
     settings.Add("--webhook-allow", webhook_allow,
                  "Addresses webhooks may go to although they are private: CIDRs, comma-separated");
@@ -227,6 +250,9 @@ Result<void> ServerConfig::Resolve(const Roles& roles) {
     if (!embedded && everywhere && sandbox_advertise.empty()) {
       return Invalid("--sandbox-advertise: say at which HOST:PORT others reach " + sandbox_listen);
     }
+  }
+  if (roles.runner && isolation == "vm" && vm == "off") {
+    return Invalid("--isolation: vm needs virtual machines, and --vm is off");
   }
   sandboxes = roles.runner && sandbox_max != 0 && (embedded || !sandbox_listen.empty());
 

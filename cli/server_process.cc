@@ -25,6 +25,7 @@
 #include "cli/relative_sqlite_paths.h"
 #include "cli/sandbox_files.h"
 #include "cli/sandbox_service.h"
+#include "cli/virtual_machines.h"
 #include "queue/open_broker.h"
 #include "runner/presence.h"
 #include "runner/recovery.h"
@@ -46,7 +47,8 @@ std::string HostName() {
   return host.data();
 }
 
-// Two descriptors a connection, about eight a sandbox, one a webhook, and some for the house.
+// Two descriptors a connection, about eight a fork, a dozen a virtual machine, one a webhook, and
+// some for the house.
 constexpr std::size_t kHouseFiles = 200;
 
 }  // namespace
@@ -57,6 +59,7 @@ struct ServerProcess::Parts {
   std::optional<DataDir> data_dir;
   std::unique_ptr<api::Authenticator> authenticator;
   std::unique_ptr<sandbox::CompilingDriver> driver;
+  std::unique_ptr<VirtualMachines> machines;  // null when there are none here
   std::unique_ptr<store::Store> store;
   api::Metrics metrics;
   std::unique_ptr<queue::Broker> broker;
@@ -71,6 +74,7 @@ struct ServerProcess::Parts {
   std::unique_ptr<api::SandboxFleet> fleet;
   std::unique_ptr<api::ApiServer> api;
   std::size_t forks = 0;          // at most, at once
+  std::size_t machine_files = 0;  // descriptors of virtual machines, at most
   std::size_t max_sandboxes = 0;  // long-lived ones
   std::size_t files = 0;          // descriptors we may have open
 };
@@ -80,7 +84,11 @@ ServerProcess::ServerProcess(const ServerConfig& config, const Roles& roles, Log
 
 ServerProcess::~ServerProcess() = default;
 
-bool ServerProcess::Alive() const { return parts_->driver == nullptr || parts_->driver->Alive(); }
+bool ServerProcess::Alive() const {
+  if (parts_->driver != nullptr && !parts_->driver->Alive()) return false;
+  // Where they are merely welcome, health says that they are gone, and all else goes on.
+  return parts_->machines == nullptr || config_.vm != "on" || parts_->machines->Alive();
+}
 std::uint16_t ServerProcess::port() const { return parts_->api->port(); }
 bool ServerProcess::keys() const { return parts_->api->authenticates(); }
 
@@ -91,7 +99,46 @@ std::vector<sandbox::LanguageStatus> ServerProcess::languages() const {
 
 std::vector<std::string> ServerProcess::missing_protections() const {
   if (parts_->driver == nullptr) return {};
-  return parts_->driver->MissingProtections();
+  std::vector<std::string> missing = parts_->driver->MissingProtections();
+  if (parts_->machines != nullptr) {
+    for (std::string& one : parts_->machines->MissingProtections()) {
+      if (std::ranges::find(missing, one) == missing.end()) missing.push_back(std::move(one));
+    }
+  }
+  return missing;
+}
+
+std::string ServerProcess::virtual_machines() const {
+  if (parts_->machines == nullptr) return "";
+  const sandbox::vm::VmStatus status = parts_->machines->Service().status;
+  std::string line(sandbox::vm::ToString(status.state));
+  if (!status.accelerator.empty()) line += " (" + status.accelerator + ")";
+  if (!status.reason.empty()) line += ": " + status.reason;
+  return line;
+}
+
+Result<void> ServerProcess::StartVirtualMachines() {
+  using Wanted = VirtualMachinesOptions::Wanted;
+  VirtualMachinesOptions options;
+  options.wanted = config_.vm == "on"    ? Wanted::kOn
+                   : config_.vm == "off" ? Wanted::kOff
+                                         : Wanted::kAuto;
+  options.image_dir = config_.vm_image;
+  options.ram_bytes = std::uint64_t{config_.vm_memory_mb} << 20;
+  options.pool_size = config_.vm_pool_size;
+  options.max_machines = config_.vm_max;
+  options.log = log_;
+  auto started = VirtualMachines::Start(std::move(options));
+  if (!started) return Fail(started.error().code, "--vm: " + started.error().message);
+  parts_->machines = std::move(*started);
+  if (roles_.api && config_.isolation == "vm" &&
+      (parts_->machines == nullptr || parts_->machines->driver() == nullptr)) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "--isolation: vm, but there are no virtual machines here: " +
+                    (parts_->machines == nullptr ? "there is no image, `forkbox vm build` makes one"
+                                                 : parts_->machines->Service().status.reason));
+  }
+  return {};
 }
 
 Result<void> ServerProcess::LoadKeys() {
@@ -133,6 +180,11 @@ Result<void> ServerProcess::Start(const std::function<bool()>& stop) {
   if (roles_.runner) {
     p.forks = config_.slots + 8 * (config_.pool_size + 4);
     wanted += 10 * p.forks;
+    if (config_.vm != "off") {
+      p.machine_files =
+          kFilesOfMachine * std::min(config_.vm_max, config_.slots + config_.vm_pool_size);
+      wanted += p.machine_files;
+    }
     if (config_.sandboxes) wanted += kFilesPlanned * config_.sandbox_max;
   }
   p.files = RaiseFileLimit(wanted);
@@ -142,8 +194,8 @@ Result<void> ServerProcess::Start(const std::function<bool()>& stop) {
       // Clients get at most a quarter then.
       const std::size_t clients =
           roles_.api ? std::min(2 * config_.max_connections, p.files / 4) : 0;
-      p.max_sandboxes =
-          SandboxesWithin(p.files, kHouseFiles + 10 * p.forks + clients, config_.sandbox_max);
+      p.max_sandboxes = SandboxesWithin(
+          p.files, kHouseFiles + 10 * p.forks + p.machine_files + clients, config_.sandbox_max);
     }
     if (p.max_sandboxes < config_.sandbox_max) {
       log_.Warn("sandboxes.few_files", {{"files", p.files},
@@ -160,6 +212,7 @@ Result<void> ServerProcess::Start(const std::function<bool()>& stop) {
                                .log = log_});
     if (!driver) return Fail(driver.error());
     p.driver = std::move(*driver);
+    if (auto started = StartVirtualMachines(); !started) return started;
   }
   if (user) {
     if (auto dropped = DropPrivileges(*user); !dropped) return dropped;
@@ -230,6 +283,8 @@ Result<void> ServerProcess::StartRunner() {
   Parts& p = *parts_;
   store::ExecutionStore& executions = p.store->executions();
   if (auto opened = OpenEngine(*p.driver); !opened) return opened;
+  // Boots beside all that follows; whatever comes for it before waits in the queue.
+  if (p.machines != nullptr) p.machines->Open();
 
   p.recovery =
       std::make_unique<runner::Recovery>(runner::RecoveryOptions{.runner_id = config_.runner_name},
@@ -245,8 +300,16 @@ Result<void> ServerProcess::StartRunner() {
   worker.slots = config_.slots;
   worker.interactive_reserved = config_.interactive_slots;
   worker.runner_id = config_.runner_name;
+  worker.only_runner = config_.embedded;
+  sandbox::DriverSet drivers(*p.driver);
+  if (p.machines != nullptr && p.machines->driver() != nullptr) {
+    drivers.Add(schema::Isolation::kVm, *p.machines->driver(),
+                [machines = p.machines.get()](const std::string& language) {
+                  return machines->IsComing(language);
+                });
+  }
   p.worker = std::make_unique<runner::Worker>(
-      worker, executions, *p.broker, *p.driver, p.clock, log_,
+      worker, executions, *p.broker, std::move(drivers), p.clock, log_,
       [dispatcher = p.dispatcher.get()](const schema::Execution& execution,
                                         const schema::Outcome&) {
         if (dispatcher != nullptr && !execution.webhook_url.empty()) dispatcher->Wake();
@@ -267,12 +330,14 @@ Result<void> ServerProcess::StartRunner() {
         const std::size_t running = parts.worker->Running();
         std::optional<runner::SandboxService> sandboxes;
         if (parts.sandboxes) sandboxes = parts.sandboxes->Details();
-        return runner::Presence::Now{
-            .busy = running,
-            .holds_claims = running + parts.worker->Settling() != 0,
-            .details = {.languages = parts.driver->Languages(),
-                        .missing_protections = parts.driver->MissingProtections(),
-                        .sandboxes = std::move(sandboxes)}};
+        std::optional<runner::VmService> vm;
+        if (parts.machines) vm = parts.machines->Service();
+        return runner::Presence::Now{.busy = running,
+                                     .holds_claims = running + parts.worker->Settling() != 0,
+                                     .details = {.languages = parts.driver->Languages(),
+                                                 .missing_protections = missing_protections(),
+                                                 .sandboxes = std::move(sandboxes),
+                                                 .vm = std::move(vm)}};
       },
       p.clock, log_);
 
@@ -295,10 +360,12 @@ Result<void> ServerProcess::StartApi() {
   options.http.port = config_.address.port;
   options.http.threads = static_cast<int>(config_.threads);
   options.http.limits.max_body_bytes = config_.max_body_bytes;
-  std::size_t taken = 10 * p.forks + kHouseFiles;
+  std::size_t taken = 10 * p.forks + p.machine_files + kHouseFiles;
   if (p.sandboxes) taken += kFilesPlanned * p.max_sandboxes;
   const std::size_t room = p.files > taken ? (p.files - taken) / 2 : 64;
   options.http.limits.max_connections = std::min(config_.max_connections, room);
+  options.isolation =
+      api::ParseIsolationChoice(config_.isolation).value_or(api::IsolationChoice::kProcess);
   options.insecure_no_auth = config_.insecure_no_auth;
   options.max_output_bytes = config_.max_output_bytes;
   options.zeroboot.max_batch_items = config_.max_batch_items;
@@ -318,9 +385,14 @@ Result<void> ServerProcess::StartApi() {
     p.fleet = std::make_unique<api::LocalFleet>(p.sandboxes->host(), p.clock, log_);
   }
   api::LanguageCatalog::Provider languages;
+  api::LanguageCatalog::VmProvider vm;
   std::function<sandbox::DriverStats()> pool_stats;
   if (p.driver != nullptr) {
     languages = [this] { return parts_->driver->Languages(); };
+    vm = [this]() -> std::optional<runner::VmService> {
+      if (parts_->machines == nullptr) return std::nullopt;
+      return parts_->machines->Service();
+    };
     pool_stats = [this] { return parts_->driver->Stats(); };
   }
   p.api = std::make_unique<api::ApiServer>(
@@ -334,7 +406,8 @@ Result<void> ServerProcess::StartApi() {
                                                 .languages = std::move(languages),
                                                 .pool_stats = std::move(pool_stats),
                                                 .log = log_,
-                                                .sandboxes = p.fleet.get()});
+                                                .sandboxes = p.fleet.get(),
+                                                .vm = std::move(vm)});
   return p.api->Start();
 }
 

@@ -40,11 +40,14 @@ class ServerProcess {
   [[nodiscard]] bool keys() const;           // the API asks for them
   [[nodiscard]] std::vector<sandbox::LanguageStatus> languages() const;
   [[nodiscard]] std::vector<std::string> missing_protections() const;
+  // One line on the virtual machines here; "" where there are none.
+  [[nodiscard]] std::string virtual_machines() const;
 
  private:
   struct Parts;
 
   Result<void> LoadKeys();
+  Result<void> StartVirtualMachines();
   Result<void> OpenServers(const std::function<bool()>& stop);
   Result<void> StartRunner();
   Result<void> StartApi();

@@ -48,7 +48,7 @@ struct WorkerOptions {
   bool only_runner = false;
   // How long an execution waits for a driver that is coming (DriverSet): not in a slot, it goes
   // back to the queue and comes again.
-  std::chrono::milliseconds coming_patience{600'000};
+  std::chrono::milliseconds coming_patience{900'000};
 };
 
 // Thread-safe. Everything passed by reference must outlive it.

@@ -75,6 +75,17 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"lone_database", {"serve", "--database", "postgres://u:secret@h"}, {}, "--broker"},
         Mistake{"config", {"serve", "--config", "none.toml"}, {}, "none.toml"},
         Mistake{"data_dir", {"serve", "--listen", "127.0.0.1:0", "--data-dir", "/usr"}, {}, "/usr"},
+        Mistake{"isolation", {"serve", "--isolation", "jail"}, {}, "--isolation"},
+        Mistake{"isolation_variable", {"serve"}, {"FORKBOX_ISOLATION=jail"}, "FORKBOX_ISOLATION"},
+        Mistake{"isolation_off", {"serve", "--isolation", "vm", "--vm", "off"}, {}, "--isolation"},
+        Mistake{"isolation_of_runner", {"runner", "--isolation", "vm"}, {}, "--isolation"},
+        Mistake{"vm", {"serve", "--vm", "maybe"}, {}, "--vm"},
+        Mistake{"vm_memory", {"serve", "--vm-memory-mb", "1"}, {}, "--vm-memory-mb"},
+        Mistake{"isolation_there",
+                {"run", "--isolation", "vm", "--url", "http://127.0.0.1:1", "/etc/hostname",
+                 "--language", "bash"},
+                {},
+                "--isolation"},
         Mistake{"no_file", {"run", "none.py"}, {}, "none.py"},
         Mistake{"no_language", {"run", "/etc/hostname"}, {}, "--language"}),
     [](const auto& mistake) { return mistake.param.name; });
@@ -86,6 +97,10 @@ TEST(PrintConfig, ShowsWhatWouldBeUsedAndStartsNothing) {
   EXPECT_NE(ran.out.find("listen = \"[::1]:1234\"\n"), std::string::npos) << ran.out;
   EXPECT_NE(ran.out.find("database = \"sqlite:/no/such/place/forkbox.db\"\n"), std::string::npos);
   EXPECT_EQ(ran.err, "");
+  for (const char* line : {"isolation = \"process\"\n", "vm = \"off\"\n", "vm-memory-mb = 2048\n",
+                           "vm-pool-size = 2\n", "vm-max = 64\n", "vm-image = \"\"\n"}) {
+    EXPECT_NE(ran.out.find(line), std::string::npos) << line;
+  }
 }
 
 struct KeyCommands {
@@ -275,6 +290,17 @@ TEST(Doctor, FindsThatASandboxWorksHere) {
   ASSERT_TRUE(report.is_object());
   EXPECT_EQ(report["sandbox"]["ok"], true);
   EXPECT_FALSE(report["checks"].empty());
+  const auto is = [](const char* name) {
+    return [name](const nlohmann::json& check) {
+      return check["group"] == "virtual machines" && check["name"] == name;
+    };
+  };
+  for (const char* name : {"kvm", "qemu", "image"}) {
+    const auto check = std::ranges::find_if(report["checks"], is(name));
+    ASSERT_NE(check, report["checks"].end()) << name;
+    EXPECT_FALSE((*check)["detail"].get<std::string>().empty()) << name;
+    EXPECT_TRUE((*check)["ok"] == true || (*check)["optional"] == true) << *check;
+  }
   for (const auto& language : report["languages"]) {
     if (language["id"] == "python") {
       EXPECT_EQ(language["ready"], true);

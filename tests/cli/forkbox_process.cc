@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -50,6 +51,10 @@ ForkboxProcess::ForkboxProcess(const std::filesystem::path& directory,
   std::vector<char*> argv;
   for (std::string& arg : args) argv.push_back(arg.data());
   argv.push_back(nullptr);
+  // Where an image lies beside the program, each process would boot one.
+  const bool machines = std::ranges::any_of(
+      environment, [](const std::string& one) { return one.starts_with("FORKBOX_VM="); });
+  if (!machines) environment.emplace_back("FORKBOX_VM=off");
   for (char** variable = environ; *variable != nullptr; ++variable) {
     const std::string text = *variable;
     if (!text.starts_with("FORKBOX_") && !text.starts_with("ZEROBOOT_")) {

@@ -151,6 +151,28 @@ TEST_F(ServeTest, ABrokenKeysFileStopsTheStart) {
   EXPECT_NE(server.Stderr().find("--keys-file"), std::string::npos) << server.Stderr();
 }
 
+TEST_F(ServeTest, VirtualMachinesThatCannotBeHadAreRefusedOrSaid) {
+  const std::string image = directory_.path() / "no-image";
+  struct Case {
+    std::vector<std::string> flags;
+    int exit_code;
+  };
+  for (const Case& c : {Case{{"--vm", "on", "--vm-image", image}, 1},
+                        Case{{"--vm", "auto", "--vm-image", image, "--isolation", "vm"}, 2}}) {
+    std::vector<std::string> args{"serve", "--listen", "127.0.0.1:0"};
+    args.insert(args.end(), c.flags.begin(), c.flags.end());
+    ForkboxProcess process(directory_.path(), args);
+    EXPECT_EQ(process.Wait(), c.exit_code) << process.Stderr();
+    EXPECT_NE(process.Stderr().find("forkbox vm build"), std::string::npos) << process.Stderr();
+  }
+  // Welcome and not needed: it serves, and says why not.
+  const auto server = Start({"--vm", "auto", "--vm-image", image});
+  EXPECT_NE(server->Stdout().find("virtual machines: failed: "), std::string::npos)
+      << server->Stdout();
+  EXPECT_NE(server->Stderr().find("vm.unavailable"), std::string::npos);
+  EXPECT_EQ(Post("print(1)")->status, 200);
+}
+
 TEST_F(ServeTest, RefusesToBeOpenToTheWorldWithoutKeys) {
   ForkboxProcess server(directory_.path(), {"serve", "--listen", "0.0.0.0:0"});
   EXPECT_EQ(server.Wait(), 2);

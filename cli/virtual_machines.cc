@@ -1,0 +1,121 @@
+#include "cli/virtual_machines.h"
+
+#include <signal.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "cli/installation.h"
+#include "runner/sandbox/vm/vm_driver.h"
+
+namespace forkbox::cli {
+
+using sandbox::vm::VmDriver;
+using sandbox::vm::VmState;
+using sandbox::vm::VmStatus;
+
+namespace {
+
+using Wanted = VirtualMachinesOptions::Wanted;
+
+Result<std::unique_ptr<VmDriver>> StartDriver(const Installation& installation,
+                                              const VirtualMachinesOptions& options) {
+  auto runtime_hash = installation.VmRuntimeHash();
+  if (!runtime_hash) return Fail(runtime_hash.error());
+  ::signal(SIGPIPE, SIG_IGN);
+  sandbox::vm::VmDriverOptions driver;
+  driver.forkserver_path = installation.forkserver;
+  driver.programs_dir = installation.vm_programs_dir;
+  driver.image_dir = options.image_dir;
+  driver.runtime_hash = *runtime_hash;
+  driver.pool_size = options.pool_size;
+  driver.max_machines = options.max_machines;
+  driver.ram_bytes = options.ram_bytes;
+  driver.log = options.log;
+  return VmDriver::Start(std::move(driver));
+}
+
+}  // namespace
+
+VirtualMachines::VirtualMachines(std::unique_ptr<VmDriver> driver, std::string why_not)
+    : driver_(std::move(driver)), why_not_(std::move(why_not)) {}
+
+VirtualMachines::~VirtualMachines() = default;
+
+Result<std::unique_ptr<VirtualMachines>> VirtualMachines::Start(VirtualMachinesOptions options) {
+  if (options.wanted == Wanted::kOff) return nullptr;
+  const auto installation = Installation::Find();
+  if (!installation) return Fail(installation.error());
+  const bool chosen = !options.image_dir.empty();
+  if (!chosen) options.image_dir = installation->vm_image_dir;
+  // Nobody has made one, or said where it is: there are to be none.
+  std::error_code error;
+  const bool exists = std::filesystem::exists(
+      std::filesystem::path(options.image_dir) / sandbox::vm::kImageManifest, error);
+  if (options.wanted == Wanted::kAuto && !chosen && !exists) return nullptr;
+  auto driver = StartDriver(*installation, options);
+  if (driver) {
+    return std::unique_ptr<VirtualMachines>(new VirtualMachines(std::move(*driver), ""));
+  }
+  if (options.wanted == Wanted::kOn) return Fail(driver.error());
+  options.log.Warn("vm.unavailable", {{"error", driver.error().message}});
+  return std::unique_ptr<VirtualMachines>(new VirtualMachines(nullptr, driver.error().message));
+}
+
+void VirtualMachines::Open() {
+  if (driver_ != nullptr) driver_->Open();
+}
+
+Result<void> VirtualMachines::WaitUntilReady(Deadline deadline) {
+  if (driver_ == nullptr) return Fail(ErrorCode::kUnavailable, why_not_);
+  return driver_->WaitUntilReady(deadline);
+}
+
+sandbox::Driver* VirtualMachines::driver() { return driver_.get(); }
+
+bool VirtualMachines::IsComing(const std::string& language) const {
+  if (driver_ == nullptr || !driver_->Alive()) return false;
+  switch (driver_->Status().state) {
+    case VmState::kStarting:
+    case VmState::kRebuilding:
+      return true;
+    case VmState::kReady: {
+      // All machines are taken, or the template has died a moment ago; unless it never had it.
+      const auto languages = driver_->Languages();
+      return std::ranges::any_of(languages, [&](const sandbox::LanguageStatus& one) {
+        return one.id == language && one.ready;
+      });
+    }
+    case VmState::kFailed:
+      break;
+  }
+  return false;
+}
+
+runner::VmService VirtualMachines::Service() const {
+  runner::VmService service;
+  if (driver_ == nullptr) {
+    service.status.state = VmState::kFailed;
+    service.status.reason = why_not_;
+    return service;
+  }
+  service.status = driver_->Status();
+  if (!driver_->Alive()) {
+    service.status.state = VmState::kFailed;
+    service.status.reason = "their privileged process ended: start the server again";
+  }
+  service.languages = driver_->Languages();
+  service.most_memory_bytes = driver_->MostMemory();
+  service.machines_ready = driver_->Stats().pool_ready;
+  return service;
+}
+
+std::vector<std::string> VirtualMachines::MissingProtections() const {
+  return driver_ == nullptr ? std::vector<std::string>() : driver_->MissingProtections();
+}
+
+bool VirtualMachines::Alive() const { return driver_ == nullptr || driver_->Alive(); }
+
+}  // namespace forkbox::cli
