@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -30,7 +31,7 @@ std::string Read(const fs::path& path) {
 }
 
 // In the place of Debian: counts how often it was asked.
-constexpr const char* kScript = R"(set -eu
+constexpr const char* kScript = R"sh(set -eu
 echo asked >>"$(dirname "$0")/asked"
 echo packages
 cd "$1"
@@ -42,7 +43,7 @@ echo virtio >modules/virtio.ko
 echo erofs >modules/erofs.ko
 printf 'virtio.ko\nerofs.ko\n' >modules/list
 echo python3 3.11 >packages
-)";
+)sh";
 
 class ImageBuildTest : public ::testing::Test {
  protected:
