@@ -314,6 +314,25 @@ TEST_F(VmSnapshotTest, QemuIsNotToldWhatItMustNotStart) {
               HasSubstr("cannot start the machine: /bin/sh: No such file or directory"));
 }
 
+TEST_F(VmSnapshotTest, AMachineThatDoesNotComeUpIsNotKept) {
+  const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  for (const char* word : {"-nonsense", "--version"}) {
+    SCOPED_TRACE(word);
+    auto fork = client_->Fork(0, CellLimits(), In(60s));
+    ASSERT_TRUE(fork) << fork.error().message;
+    auto monitor = vm::LaunchQemu(*fork, {vm::kQemuPath, word}, null.get(), null.get());
+    ASSERT_TRUE(monitor) << monitor.error().message;
+    ReadyMachine machine{std::move(*fork), std::move(*monitor)};
+    const auto loaded = machine.AwaitLoaded(In(30s));
+    ASSERT_FALSE(loaded);
+    EXPECT_EQ(loaded.error().code, ErrorCode::kUnavailable);
+    if (word == std::string("-nonsense")) {
+      EXPECT_THAT(loaded.error().message, HasSubstr("invalid option"));
+    }
+    EXPECT_FALSE(machine.Resume());
+  }
+}
+
 TEST_F(VmSnapshotTest, TheLauncherRefusesWhatIsNotALaunch) {
   const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   const std::string good = vm::EncodeLaunch({"/usr/bin/qemu-system-x86_64", "--version"});
@@ -423,6 +442,7 @@ TEST_F(VmSnapshotTest, NothingIsLeftOver) {
       << "the forkserver and the launcher";
   std::this_thread::sleep_for(200ms);
   const auto before = footprint();
+  EXPECT_EQ(before[1], 0U) << "cells, that of the template among them";
   {
     std::vector<ReadyMachine> machines;
     for (int i = 0; i < 3; ++i) machines.push_back(Fork());

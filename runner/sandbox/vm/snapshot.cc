@@ -129,6 +129,7 @@ class Booting {
       std::this_thread::sleep_for(kLookAgain);
     }
     (void)qmp.Execute("quit", nullptr, deadline);  // whether it was heard is seen by its end
+    channel_open_ = false;                         // the agent has no more to say
     while (!ended_) {
       if (!Poll(deadline)) return Failed(ErrorCode::kDeadlineExceeded, "QEMU does not end");
     }
@@ -190,6 +191,7 @@ class Booting {
     // What it dies of is often said after the socket has been closed.
     const Deadline soon =
         steady_clock::now() + (channel_open_ ? milliseconds(0) : milliseconds(500));
+    channel_open_ = false;
     while (!ended_ && Poll(soon)) {
       if (steady_clock::now() >= soon) break;
     }
