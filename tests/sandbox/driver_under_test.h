@@ -17,6 +17,7 @@ namespace forkbox::sandbox::testing {
 struct DriverUnderTest {
   std::string name;  // "process"; tests are named after it
   std::function<Result<std::unique_ptr<Driver>>()> start;
+  int cpu_factor = 1;  // what it multiplies limits of processor time by, and so usage
 };
 inline void PrintTo(const DriverUnderTest& driver, std::ostream* out) { *out << driver.name; }
 

@@ -12,6 +12,7 @@ vm::VmDriverOptions VmTestOptions(vm::Design design) {
   options.programs_dir = FORKBOX_VM_PROGRAMS;
   options.image_dir = FORKBOX_VM_IMAGE;
   options.design = design;
+  options.allow_kvm = false;  // both designs under the same accelerator, on any machine
   options.log = Log(STDERR_FILENO, LogLevel::kInfo);
   return options;
 }
@@ -29,6 +30,7 @@ Result<std::unique_ptr<vm::VmDriver>> StartVmDriver(vm::VmDriverOptions options)
 DriverUnderTest VmDriverUnderTest(vm::Design design) {
   DriverUnderTest under_test;
   under_test.name = design == vm::Design::kLive ? "vm_live" : "vm_snapshot";
+  under_test.cpu_factor = vm::kEmulationFactor;
   under_test.start = [design]() -> Result<std::unique_ptr<Driver>> {
     auto driver = StartVmDriver(VmTestOptions(design));
     if (!driver) return Fail(driver.error());

@@ -308,6 +308,8 @@ class MachineRun {
     outcome_.stderr_truncated = outcome_.stderr_truncated || err_.truncated();
     outcome_.stdout_text = schema::ToValidUtf8(out_.Take());
     outcome_.stderr_text = schema::ToValidUtf8(err_.Take());
+    // What was said then was the compiler's, and is its output.
+    if (outcome_.reason == Reason::kCompileFailed) outcome_.stderr_text.clear();
     outcome_.usage.cpu = cpu_.Used().value_or(microseconds(0));
     outcome_.usage.wall = whole - compile;
     outcome_.timings.compile = compile;

@@ -288,6 +288,24 @@ TEST(VmSandboxTest, TheLimitsOfARunBeginAfterItsCompiler) {
   EXPECT_EQ(seen.events[1].data, "running");
 }
 
+// Nobody knows that it is the compiler who speaks before the end says so.
+TEST(VmSandboxTest, WhatDoesNotCompileHasPrintedNothing) {
+  const Seen seen = RunAgainst(
+      [](Guest& guest) {
+        guest.TakeJob();
+        guest.Say(EncodeOutput(EventKind::kStderr, "SyntaxError"));
+        End end;
+        end.reason = Reason::kCompileFailed;
+        end.exit_code = 1;
+        end.compile_output = "SyntaxError";
+        guest.Say(EncodeEnd(end));
+      },
+      {});
+  EXPECT_EQ(seen.outcome.reason, Reason::kCompileFailed);
+  EXPECT_EQ(seen.outcome.compile_output, "SyntaxError");
+  EXPECT_EQ(seen.outcome.stderr_text, "");
+}
+
 TEST(VmSandboxTest, ACompilerThatDoesNotEndIsStopped) {
   Scene run;
   run.compile_time = 300ms;

@@ -2,7 +2,7 @@ import threading, time
 
 
 def work(n):
-    time.sleep(0.02 * (n + 1))
+    time.sleep(0.3 * (n + 1))
     print("thread", n)
 
 

@@ -1,0 +1,228 @@
+// What the driver of virtual machines promises beyond the contract of drivers: forks that are
+// machines of their own, a template that is booted again when it dies, an end that leaves nothing.
+#include <gmock/gmock.h>
+#include <signal.h>
+#include <sys/utsname.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <thread>
+#include <vector>
+
+#include "tests/sandbox/sandbox_contract.h"
+#include "tests/sandbox/vm_driver_under_test.h"
+
+namespace forkbox::sandbox::testing {
+namespace {
+
+using namespace std::chrono_literals;
+using schema::Outcome;
+using schema::Reason;
+using schema::State;
+using std::chrono::steady_clock;
+using ::testing::HasSubstr;
+using vm::VmDriver;
+using vm::VmState;
+
+// Looks every now and then, for a generous while.
+bool Within(std::chrono::seconds time, const std::function<bool()>& condition) {
+  const auto until = steady_clock::now() + time;
+  while (!condition()) {
+    if (steady_clock::now() >= until) return false;
+    std::this_thread::sleep_for(20ms);
+  }
+  return true;
+}
+
+// The QEMUs that are children of a process.
+std::vector<pid_t> MachinesOf(pid_t parent) {
+  std::vector<pid_t> machines;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
+    std::ifstream file(entry.path() / "stat");
+    std::string pid;
+    std::string name;
+    std::string state;
+    pid_t its_parent = 0;
+    file >> pid >> name >> state >> its_parent;
+    if (file && its_parent == parent && name.starts_with("(qemu")) {
+      machines.push_back(std::stoi(pid));
+    }
+  }
+  return machines;
+}
+
+// ------------------------------------------------------------------ forks
+
+class VmMachines : public SandboxContract {};
+
+TEST_P(VmMachines, EveryForkIsAMachineOfItsOwn) {
+  constexpr std::size_t kForks = 5;
+  std::vector<std::unique_ptr<Sandbox>> forks;
+  for (std::size_t i = 0; i < kForks; ++i) {
+    auto fork = driver().Fork("python", Python("").limits);
+    ASSERT_TRUE(fork) << fork.error().message;
+    forks.push_back(std::move(*fork));
+  }
+  std::set<std::string> kernels_randomness;
+  std::set<std::string> ids;
+  std::set<std::string> numbers;
+  schema::Source source;
+  source.code =
+      "import os, random, time, uuid\n"
+      "print(os.urandom(16).hex(), uuid.uuid4(), random.random(), time.time())";
+  for (const auto& fork : forks) {
+    using std::chrono::system_clock;
+    const auto now = [] {
+      return std::chrono::duration<double>(system_clock::now().time_since_epoch()).count();
+    };
+    const double before = now();
+    const Outcome outcome = fork->Run(source, {});
+    std::istringstream words(outcome.stdout_text);
+    std::string randomness;
+    std::string id;
+    std::string number;
+    double time = 0;
+    words >> randomness >> id >> number >> time;
+    ASSERT_TRUE(words) << Describe(outcome);
+    kernels_randomness.insert(randomness);
+    ids.insert(id);
+    numbers.insert(number);
+    EXPECT_GT(time, before - 1);
+    EXPECT_LT(time, now() + 1);
+  }
+  EXPECT_EQ(kernels_randomness.size(), kForks);
+  EXPECT_EQ(ids.size(), kForks);
+  EXPECT_EQ(numbers.size(), kForks);
+}
+
+TEST_P(VmMachines, OutcomesSayWhatTheyRanIn) {
+  const Outcome outcome = Run(Bash("uname -r"));
+  EXPECT_EQ(outcome.state, State::kCompleted) << Describe(outcome);
+  EXPECT_EQ(outcome.isolation, schema::Isolation::kVm);
+  EXPECT_EQ(outcome.accelerator, "tcg");
+  EXPECT_GT(outcome.usage.cpu.count(), 0);
+  EXPECT_GT(outcome.usage.peak_memory_bytes, 0U);
+  utsname host{};
+  ::uname(&host);
+  EXPECT_NE(outcome.stdout_text, std::string(host.release) + "\n");
+}
+
+TEST_P(VmMachines, ForMoreMemoryThanTheyHaveThereIsNone) {
+  auto& vm_driver = dynamic_cast<VmDriver&>(driver());
+  Job job = Bash("echo fits");
+  job.limits.memory_bytes = vm_driver.MostMemory();
+  EXPECT_EQ(Run(job).stdout_text, "fits\n");
+  ++job.limits.memory_bytes;
+  const auto refused = vm_driver.Fork("bash", job.limits);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_THAT(refused.error().message, HasSubstr("memory"));
+  EXPECT_THAT(refused.error().message,
+              HasSubstr(std::to_string(vm_driver.MostMemory() >> 20) + " MiB"));
+}
+
+TEST_P(VmMachines, CompileBeforeTheyRun) {
+  ASSERT_TRUE(IsReady(driver(), "go"));
+  Job job("go", "package main\n\nimport \"fmt\"\n\nfunc main() { fmt.Println(6 * 7) }\n");
+  std::vector<std::string> states;
+  job.sink = [&](const schema::Event& event) {
+    if (event.kind == schema::EventKind::kState) states.push_back(event.data);
+  };
+  const Outcome outcome = Run(job);
+  EXPECT_EQ(outcome.stdout_text, "42\n") << Describe(outcome) << outcome.compile_output;
+  EXPECT_THAT(states, ::testing::ElementsAre("compiling", "running"));
+  EXPECT_GT(outcome.timings.compile.count(), 0);
+  EXPECT_EQ(outcome.timings.total,
+            outcome.timings.fork + outcome.timings.compile + outcome.timings.exec);
+
+  job.source.code = "package main\n\nfunc main() { undefined() }\n";
+  const Outcome wrong = Run(job);
+  EXPECT_EQ(wrong.reason, Reason::kCompileFailed) << Describe(wrong);
+  EXPECT_THAT(wrong.compile_output, HasSubstr("undefined"));
+  EXPECT_EQ(wrong.stdout_text + wrong.stderr_text, "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Drivers, VmMachines,
+                         ::testing::Values(VmDriverUnderTest(vm::Design::kLive),
+                                           VmDriverUnderTest(vm::Design::kSnapshot)),
+                         NameOf);
+
+// ------------------------------------------------------------------ the driver
+
+TEST(VmDriverTest, WhatIsMissingIsSaidAtTheStart) {
+  auto options = VmTestOptions(vm::Design::kAuto);
+  options.image_dir = "/nowhere/vm-image";
+  const auto without_image = VmDriver::Start(options);
+  ASSERT_FALSE(without_image);
+  EXPECT_EQ(without_image.error().code, ErrorCode::kUnavailable);
+  EXPECT_THAT(without_image.error().message, HasSubstr("forkbox vm build"));
+
+  options = VmTestOptions(vm::Design::kAuto);
+  options.programs_dir = "/nowhere";
+  const auto without_programs = VmDriver::Start(options);
+  ASSERT_FALSE(without_programs);
+  EXPECT_EQ(without_programs.error().code, ErrorCode::kUnavailable);
+  EXPECT_THAT(without_programs.error().message, HasSubstr("/nowhere/forkbox-vm-launch"));
+
+  options = VmTestOptions(vm::Design::kAuto);
+  options.ram_bytes = 512ULL << 20;
+  EXPECT_FALSE(VmDriver::Start(options));
+}
+
+TEST(VmDriverTest, ABootHoldsNothingUpAndEndsWithTheDriver) {
+  for (const vm::Design design : {vm::Design::kLive, vm::Design::kSnapshot}) {
+    auto driver = VmDriver::Start(VmTestOptions(design));
+    ASSERT_TRUE(driver) << driver.error().message;
+    (*driver)->Open();
+    EXPECT_EQ((*driver)->Status().state, VmState::kStarting);
+    const auto refused = (*driver)->Fork("python", {});
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::kUnavailable);
+    EXPECT_THAT(refused.error().message, HasSubstr("starting"));
+    EXPECT_FALSE((*driver)->WaitUntilReady(steady_clock::now() + 2s));
+    const pid_t forkserver = (*driver)->forkserver_pid();
+    const auto start = steady_clock::now();
+    driver->reset();
+    EXPECT_LT(steady_clock::now() - start, 15s);
+    EXPECT_FALSE(std::filesystem::exists("/proc/" + std::to_string(forkserver)));
+  }
+}
+
+TEST(VmDriverTest, ATemplateThatDiesIsBootedAgain) {
+  auto options = VmTestOptions(vm::Design::kLive);
+  options.pool_size = 2;
+  auto driver = StartVmDriver(std::move(options));
+  ASSERT_TRUE(driver) << driver.error().message;
+  EXPECT_EQ((*driver)->Status().design, "live");
+  ASSERT_TRUE(Within(30s, [&] { return (*driver)->Stats().pool_ready == 2; }));
+  const auto templates = MachinesOf((*driver)->forkserver_pid());
+  ASSERT_EQ(templates.size(), 1U);
+
+  // Machines that die while they wait are not handed out.
+  for (const pid_t machine : MachinesOf(templates[0])) ::kill(machine, SIGKILL);
+  for (int i = 0; i < 3; ++i) {
+    const Outcome outcome = RunJob(**driver, Bash("echo $((6 * 7))"));
+    EXPECT_EQ(outcome.stdout_text, "42\n") << Describe(outcome);
+  }
+
+  ::kill(templates[0], SIGKILL);
+  ASSERT_TRUE(Within(30s, [&] { return (*driver)->Status().state != VmState::kReady; }));
+  EXPECT_EQ((*driver)->Status().state, VmState::kRebuilding);
+  EXPECT_NE((*driver)->Status().reason, "");
+  const auto refused = (*driver)->Fork("bash", {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kUnavailable);
+  EXPECT_FALSE(IsReady(**driver, "bash"));
+
+  const auto again = (*driver)->WaitUntilReady(steady_clock::now() + 6min);
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ((*driver)->Status().templates_booted, 2U);
+  EXPECT_EQ(RunJob(**driver, Bash("echo again")).stdout_text, "again\n");
+}
+
+}  // namespace
+}  // namespace forkbox::sandbox::testing
