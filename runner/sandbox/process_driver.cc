@@ -306,8 +306,12 @@ Result<std::unique_ptr<Service>> ProcessDriver::Serve(const std::string& languag
 
 Result<ReadyFork> ProcessDriver::Take(std::size_t template_index, const schema::Limits& limits) {
   auto pooled = TakePooled(KeyOf(template_index, limits));
-  if (pooled) return std::move(*pooled);
-  return client_->Fork(template_index, limits, steady_clock::now() + seconds(10));
+  if (!pooled) return client_->Fork(template_index, limits, steady_clock::now() + seconds(10));
+  if (options_.runs_once) {  // whoever watches the machine reads that; here it only takes time
+    pooled->cpu_usage.Reset();
+    pooled->memory_peak.Reset();
+  }
+  return std::move(*pooled);
 }
 
 const languages::Manifest* ProcessDriver::ManifestOf(const std::string& language) const {

@@ -86,9 +86,12 @@ class Capture {
 class Running {
  public:
   // `answer`: our end of the channel, to be read; invalid for programs that have nothing to answer.
+  // `announces`: what may come there is AnnounceExit().
   Running(ReadyFork* fork, const schema::Limits& limits, int cancel_fd, std::string frame,
-          UniqueFd answer, std::size_t answer_bytes, std::string stdin_data, const EventSink& sink)
+          UniqueFd answer, std::size_t answer_bytes, bool announces, std::string stdin_data,
+          const EventSink& sink)
       : limits_(limits),
+        announces_(announces),
         cancel_fd_(cancel_fd),
         status_(fork->status.get()),
         cpu_(fork->cpu_usage.get(), limits.cpu),
@@ -163,6 +166,16 @@ class Running {
     if (polled[5].revents != 0) Kill(Reason::kCancelled);
     if (polled[6].revents != 0) answer_.Pump();
     if (polled[0].revents != 0) HearStatus();
+    if (announces_ && !ended_ && polled[6].revents != 0) HearAnnouncement();
+  }
+
+  // Of a program that is over, and whose process has yet to come down.
+  void HearAnnouncement() {
+    announced_ += answer_.Take();
+    const auto code = ReadAnnouncement(announced_);
+    if (!code) return;
+    ended_ = true;
+    wait_status_ = W_EXITCODE(*code, 0);
   }
 
   void HearStatus() {
@@ -186,6 +199,7 @@ class Running {
       }
     }
     if (!out_.open() && !err_.open()) return;
+    if (announces_ && !killed_for_) return;  // whoever is left ends with the machine
     KillCell();
     const auto give_up = steady_clock::now() + kBurialTime;
     while ((out_.open() || err_.open()) && steady_clock::now() < give_up) {
@@ -197,6 +211,8 @@ class Running {
   }
 
   const schema::Limits& limits_;
+  const bool announces_;
+  std::string announced_;
   const int cancel_fd_;
   const int status_;
   CpuWatch cpu_;
@@ -321,6 +337,8 @@ ProcessSandbox::Compiled ProcessSandbox::RunJob(std::string frame, const std::st
     outcome.message = "the program, its files and arguments are too large for a sandbox";
     return result;
   }
+  const bool announces = plan_.runs_once && answer_bytes == 0;
+  if (announces) answer_bytes = kAnnouncementBytes;
   const bool answers = answer_bytes > 0;
   UniqueFd answer(answers ? ::fcntl(fork_.channel.get(), F_DUPFD_CLOEXEC, 0) : -1);
   if (answer.valid() != answers) {
@@ -329,7 +347,7 @@ ProcessSandbox::Compiled ProcessSandbox::RunJob(std::string frame, const std::st
   }
 
   Running run(&fork_, limits_, cancel_.get(), std::move(frame), std::move(answer), answer_bytes,
-              stdin_data, sink);
+              announces, stdin_data, sink);
   run.UntilEnd();
 
   const std::uint64_t oom_kills = OomKills(fork_.memory_events.get());

@@ -89,6 +89,7 @@ Local<v8::String> Utf8(Isolate* isolate, const std::string& text) {
   // As stock node does: file operations that were started are finished.
   uv_library_shutdown();
   std::fflush(stdout);
+  sandbox::AnnounceExit(code);
   ::_exit(code);
 }
 

@@ -5,6 +5,7 @@
 //   code = _forkbox.execute(source, path, namespace)
 //   code, value = _forkbox.call(function)
 //   _forkbox.answer(channel, answer)
+//   _forkbox.announce(code)
 //   pid = _forkbox.fork_orphan()      a copy that is not our child; 0 in the copy
 //
 // The Python side is template.py.
@@ -226,6 +227,12 @@ PyObject* Answer(PyObject* /*module*/, PyObject* arguments) {
   Py_RETURN_NONE;
 }
 
+// announce(code: int): see AnnounceExit().
+PyObject* Announce(PyObject* /*module*/, PyObject* code) {
+  forkbox::sandbox::AnnounceExit(static_cast<int>(PyLong_AsLong(code)));
+  Py_RETURN_NONE;
+}
+
 // True for a stream that there is and that is open.
 bool IsOpen(PyObject* stream) {
   if (stream == nullptr || stream == Py_None) return false;
@@ -289,6 +296,7 @@ PyMethodDef methods[] = {
     {"execute", Execute, METH_VARARGS, "Run a program's source; return its exit code."},
     {"call", Call, METH_O, "Call a program's function; return its exit code and value."},
     {"answer", Answer, METH_VARARGS, "Send what the function's caller waits for."},
+    {"announce", Announce, METH_O, "Tell the exit code, if somebody wants to know it early."},
     {"fork_orphan", ForkOrphan, METH_NOARGS, "Fork a copy that is nobody's child here."},
     {"flush_streams", FlushStreams, METH_O, "Flush stdout and stderr; False if that failed."},
     {nullptr, nullptr, 0, nullptr}};

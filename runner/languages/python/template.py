@@ -202,11 +202,12 @@ rehearse(forkbox)
 
 def set_environment(wanted):
     environ = os.environb
-    for name in list(environ):
+    present = dict(environ._data)  # as bytes; by itself every look at os.environ encodes and decodes
+    for name in present:
         if name not in wanted:
             del environ[name]
     for name, value in wanted.items():
-        if environ.get(name) != value:
+        if present.get(name) != value:
             environ[name] = value
     if b"TZ" in wanted:
         import time
@@ -234,11 +235,16 @@ def clear_module(module):
                 names[name] = None
 
 
+USUAL_MAIN = new_main(WORK + "/main.py")  # while nobody waits for it
+
+
 def run(source, file_name, args, env, is_function):
     set_environment(env)
-    path = os.path.join(WORK, os.fsdecode(file_name))
+    path = f"{WORK}/{os.fsdecode(file_name)}"
     sys.argv = [path] + [os.fsdecode(arg) for arg in args]
-    main = new_main(path)
+    global USUAL_MAIN
+    main = USUAL_MAIN if USUAL_MAIN.__file__ == path else new_main(path)
+    del USUAL_MAIN
     sys.modules["__main__"] = main
     if "__mp_main__" in sys.modules:  # the alias by which spawned children name this module
         sys.modules["__mp_main__"] = main
@@ -259,7 +265,10 @@ def run(source, file_name, args, env, is_function):
     if code < 0:
         signal(-code, 0)  # SIG_DFL
         os.kill(os.getpid(), -code)
-    os._exit(code if flushed else 120)
+    code = code if flushed else 120
+    if is_copied:
+        forkbox.announce(code)
+    os._exit(code)
 
 
 source, file_name, args, env, is_function, is_session, is_copied = forkbox.receive(channel)

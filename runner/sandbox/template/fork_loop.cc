@@ -68,6 +68,11 @@ bool Leash(int pipe) {
          ::fcntl(pipe, F_SETFL, ::fcntl(pipe, F_GETFL) | O_ASYNC) == 0;
 }
 
+void Forget(const Child& child) {
+  if (child.pidfd >= 0) ::close(child.pidfd);
+  ::close(child.status_fd);
+}
+
 void Reap(Child* child) {
   int status = 0;
   rusage usage{};
@@ -79,8 +84,7 @@ void Reap(Child* child) {
     message.cpu_us = micros(usage.ru_utime) + micros(usage.ru_stime);
     Report(child->status_fd, message);
   }
-  if (child->pidfd >= 0) ::close(child->pidfd);
-  ::close(child->status_fd);
+  Forget(*child);
 }
 
 bool HasEnded(const Child& child, const pollfd& polled) {
@@ -162,6 +166,9 @@ int ServeForks(const ForkHooks& hooks) {
       }
     }
     if (pid == 0) {
+      if (hooks.channel_place >= 0) {
+        for (const Child& sibling : children) Forget(sibling);
+      }
       if (hooks.after_fork_child) hooks.after_fork_child();
       IsolationFailure isolation;
       if (hooks.leashed && !Leash(fds[kTplStdin])) isolation = {Stage::kDescriptors, errno};
@@ -245,6 +252,32 @@ void WriteFile(std::string_view path, std::string_view content, bool executable)
   ::close(fd);
 }
 
+// The last that there is room for before a process's table of descriptors grows: what programs
+// open themselves keeps its numbers.
+constexpr int kAnnouncementFd = 63;
+
+// The channel of a script, and whose it is.
+class Announcer {
+ public:
+  void Keep(int channel) {
+    struct stat info {};
+    if (::fstat(channel, &info) != 0 || ::dup3(channel, kAnnouncementFd, O_CLOEXEC) < 0) return;
+    owner_ = ::getpid();
+    socket_ = info.st_ino;
+  }
+  // The program may have closed it, opened something else there, or be a fork of the process.
+  [[nodiscard]] bool IsOurs() const {
+    struct stat info {};
+    return owner_ == ::getpid() && ::fstat(kAnnouncementFd, &info) == 0 && S_ISSOCK(info.st_mode) &&
+           info.st_ino == socket_;
+  }
+
+ private:
+  pid_t owner_ = -1;
+  ino_t socket_ = 0;
+};
+Announcer announcer;
+
 }  // namespace
 
 ChildJob ReceiveJob(int channel) {
@@ -265,8 +298,18 @@ ChildJob ReceiveJob(int channel) {
     std::fflush(stderr);
     std::_Exit(126);
   }
-  if (job.entry == ChildJob::Entry::kScript) ::close(channel);
+  if (job.entry == ChildJob::Entry::kScript) {
+    if (job.reseed && job.command.empty()) announcer.Keep(channel);
+    ::close(channel);
+  }
   return job;
+}
+
+void AnnounceExit(int exit_code) {
+  if (!announcer.IsOurs()) return;
+  const std::string text = Announcement(exit_code);
+  if (::send(kAnnouncementFd, text.data(), text.size(), MSG_NOSIGNAL) < 0) return;
+  for (;;) ::pause();
 }
 
 void SendAnswer(int channel, std::string_view answer) {

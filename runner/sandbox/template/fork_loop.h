@@ -67,7 +67,7 @@ struct ChildJob {
   std::vector<std::string> artefacts;  // of a compile: what is to be sent back when it succeeded
   std::string cwd;                     // where it is to be, absolute; "" for the work directory
   // The machine was copied since this process was forked: its generators of random numbers must
-  // draw anew from the kernel before the program runs.
+  // draw anew from the kernel before the program runs. It ends with the program: AnnounceExit().
   bool reseed = false;
 };
 
@@ -76,6 +76,12 @@ struct ChildJob {
 // their exit. Exits the process if the peer goes away first, a pooled fork that nobody wanted, and
 // with 126 and a line on stderr if there is no entering `cwd`.
 ChildJob ReceiveJob(int channel);
+
+// In the child of a script, when all of the program is over and its output on its way: if the job
+// was to reseed, tells the exit code and waits to be killed, which saves taking the process down.
+// Returns otherwise, also in what the program forked and when it has closed the descriptor: the
+// process is then to exit as ever.
+void AnnounceExit(int exit_code);
 
 // In the child of a function or compile: says `answer`, an AnswerKind (job_wire.h) and what
 // belongs to it, and closes the channel. A worker that has gone away is no error of the program's.

@@ -85,6 +85,17 @@ bool DecodeJob(std::string_view body, ChildJob* job, std::vector<JobFile>* files
   return ReadFiles(in, std::numeric_limits<std::size_t>::max(), files) && in.AtEnd();
 }
 
+std::string Announcement(int exit_code) {
+  return {static_cast<char>(AnswerKind::kExit), static_cast<char>(exit_code & 0xff)};
+}
+
+std::optional<int> ReadAnnouncement(std::string_view text) {
+  if (text.size() != kAnnouncementBytes || text[0] != static_cast<char>(AnswerKind::kExit)) {
+    return std::nullopt;
+  }
+  return static_cast<unsigned char>(text[1]);
+}
+
 std::string EncodeFiles(const std::vector<JobFile>& files) {
   WireWriter out;
   WriteFiles(out, files);

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -29,7 +30,14 @@ enum class AnswerKind : char {
   kCompileFailed = 'c',  // no text: the message is on stderr
   kArtefacts = 'a',      // of a compile: EncodeFiles()
   kNoArtefacts = 'n',    // of a compile that exited with 0: why there are none
+  kExit = 'x',           // of a script: AnnounceExit()
 };
+
+// "x" and the exit code in one byte.
+inline constexpr std::size_t kAnnouncementBytes = 2;
+std::string Announcement(int exit_code);
+// nullopt for anything else.
+std::optional<int> ReadAnnouncement(std::string_view text);
 
 // The 8-byte size, then the body.
 std::string EncodeJob(const ChildJob& job, const std::vector<JobFile>& files);
