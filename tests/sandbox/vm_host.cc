@@ -25,7 +25,8 @@ std::string TestImage() {
 }
 
 Result<std::unique_ptr<ForkserverClient>> StartMachineForkserver(const std::string& image_folder,
-                                                                 std::vector<BindSpec> binds) {
+                                                                 std::vector<BindSpec> binds,
+                                                                 std::vector<TemplateSpec> more) {
   ::signal(SIGPIPE, SIG_IGN);
   ForkserverConfig config;
   config.root = RootKind::kMachines;
@@ -35,6 +36,7 @@ Result<std::unique_ptr<ForkserverClient>> StartMachineForkserver(const std::stri
   launcher.name = "machine";
   launcher.command = {"/opt/forkbox-vm/forkbox-vm-launch"};
   config.templates = {launcher};
+  for (TemplateSpec& spec : more) config.templates.push_back(std::move(spec));
   config.binds = {{image_folder, vm::kImageFolder}, {FORKBOX_VM_PROGRAMS, "/opt/forkbox-vm"}};
   for (BindSpec& bind : binds) config.binds.push_back(std::move(bind));
   auto client = ForkserverClient::Start(FORKBOX_FORKSERVER, config);

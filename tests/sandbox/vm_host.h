@@ -15,9 +15,11 @@ namespace forkbox::sandbox::testing {
 // Where the image is that the build made; FORKBOX_TEST_VM_IMAGE names another.
 std::string TestImage();
 
-// Its template 0 is the launcher. `binds`: besides the image and our programs.
-Result<std::unique_ptr<ForkserverClient>> StartMachineForkserver(const std::string& image_folder,
-                                                                 std::vector<BindSpec> binds = {});
+// Its template 0 is the launcher, which is ready then; `more` come after it and are not waited for.
+// `binds`: besides the image and our programs.
+Result<std::unique_ptr<ForkserverClient>> StartMachineForkserver(
+    const std::string& image_folder, std::vector<BindSpec> binds = {},
+    std::vector<TemplateSpec> more = {});
 
 schema::Limits CellLimits();
 vm::Machine TestMachine();
