@@ -4,10 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
-#include <sys/mman.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -16,6 +17,7 @@
 #include <sstream>
 #include <thread>
 
+#include "runner/sandbox/uid_range.h"
 #include "runner/sandbox/vm/launch/launch_qemu.h"
 #include "runner/sandbox/vm/snapshot_source.h"
 #include "runner/sandbox/vm/vm_image.h"
@@ -110,7 +112,7 @@ class VmSnapshotTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     ASSERT_TRUE(fs::exists(TestImage() + "/" + vm::kInitrdFile))
-        << "no image of machines in " << TestImage() << ": build the target vm_image";
+        << "no image of machines in " << TestImage() << ": make vm-image";
     auto client = StartMachineForkserver(TestImage(), {{FORKBOX_TEST_BINARIES, "/opt/hostile"}});
     ASSERT_TRUE(client) << client.error().message;
     client_ = std::move(*client);
@@ -309,6 +311,31 @@ TEST_F(VmSnapshotTest, WhoTakesQemuOverGetsNowhere) {
   EXPECT_THAT(said, HasSubstr("map the template's memory shared: EPERM\n"));
 }
 
+TEST_F(VmSnapshotTest, OnlyMachinesThatUseItSeeTheDeviceOfTheProcessor) {
+  for (const bool kvm : {false, true}) {
+    SCOPED_TRACE(kvm);
+    ForkserverConfig config;
+    config.root = RootKind::kMachines;
+    config.kvm = kvm;
+    config.uid_count = 4;
+    config.uid_base = DrawUidBase(config.uid_count);
+    config.templates.emplace_back().command = {"/opt/forkbox-vm/forkbox-vm-launch"};
+    config.binds = {{FORKBOX_VM_PROGRAMS, "/opt/forkbox-vm"}};
+    auto client = ForkserverClient::Start(FORKBOX_FORKSERVER, config);
+    ASSERT_TRUE(client) << client.error().message;
+    ASSERT_TRUE((*client)->Connect(In(60s)));
+    ASSERT_TRUE((*client)->WaitForTemplate(0, In(60s)));
+    ASSERT_TRUE((*client)->StateOf(0).ready) << (*client)->StateOf(0).reason;
+    const pid_t launcher = TemplatesOf((*client)->pid()).at(0);
+    struct stat device {};
+    const std::string path = "/proc/" + std::to_string(launcher) + "/root/dev/kvm";
+    ASSERT_EQ(::stat(path.c_str(), &device) == 0, kvm);
+    if (!kvm) continue;
+    EXPECT_EQ(device.st_mode, S_IFCHR | 0666U);
+    EXPECT_EQ(device.st_rdev, makedev(10, 232));
+  }
+}
+
 TEST_F(VmSnapshotTest, QemuIsNotToldWhatItMustNotStart) {
   EXPECT_THAT(RunInstead({"/bin/sh", "-c", "id"}),
               HasSubstr("cannot start the machine: /bin/sh: No such file or directory"));
@@ -397,6 +424,22 @@ TEST_F(VmSnapshotTest, ATemplateThatCannotBootSaysWhyInTime) {
     EXPECT_TRUE(Eventually([&] { return MachinesOf((*client)->pid()).empty(); }));
     EXPECT_FALSE(source.Fork(In(1s)));
   }
+}
+
+TEST_F(VmSnapshotTest, ATemplateThatIsKilledWhileItBootsIsMissedAtOnce) {
+  auto client = StartMachineForkserver(TestImage());
+  ASSERT_TRUE(client) << client.error().message;
+  SnapshotSource source(**client, 0, CellLimits(), TestMachine(), Log::Null());
+  std::thread killer([&] {
+    const pid_t forkserver = (*client)->pid();
+    EXPECT_TRUE(Eventually([&] { return !MachinesOf(forkserver).empty(); }));
+    for (const pid_t pid : MachinesOf(forkserver)) ::kill(pid, SIGKILL);
+  });
+  const auto prepared = source.Prepare(In(240s));
+  killer.join();
+  ASSERT_FALSE(prepared);
+  EXPECT_EQ(prepared.error().code, ErrorCode::kUnavailable);
+  EXPECT_THAT(prepared.error().message, HasSubstr("QEMU ended before"));
 }
 
 TEST_F(VmSnapshotTest, ATemplateOfAnotherQemuIsRefused) {
