@@ -87,6 +87,16 @@ Result<BaseDisk> BaseDisk::Make(const std::string& cache, const std::string& rec
                       .stopped = stopped,
                       .at_most = kMakingAtMost});
   if (!ran) return Fail(ran.error());
+  const BaseDisk made = Describe(making->path(), recipe);
+  std::error_code error;
+  for (const char* name : {kBaseDisk, kKernelFile}) {
+    if (!fs::is_regular_file(fs::path(making->path()) / name, error)) {
+      return Fail(ErrorCode::kUnavailable, script + " has made no " + name);
+    }
+  }
+  if (made.kernel.empty() || made.packages.empty() || made.modules.empty()) {
+    return Fail(ErrorCode::kUnavailable, script + " does not say what it has made");
+  }
   auto sums = Sums(making->path());
   if (!sums) return Fail(sums.error());
   std::ofstream(making->path() + "/" + kSums) << *sums;

@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -71,7 +72,6 @@ Result<void> MakeFolders(const fs::path& root, const fs::path& folder) {
 }
 
 Result<void> StageRuntime(const ImageBuildOptions& options, const fs::path& tree) {
-  if (auto made = MakeFolders(tree, ""); !made) return made;
   auto files = GuestFiles(options.runtime_dir);
   if (!files) return Fail(files.error());
   files->push_back(
@@ -93,9 +93,7 @@ Result<void> StageRuntime(const ImageBuildOptions& options, const fs::path& tree
 Result<void> MakeRuntimeDisk(const ImageBuildOptions& options, const std::string& runtime,
                              const std::string& folder) {
   const std::string tree = folder + "/.runtime";
-  std::error_code error;
-  fs::create_directory(tree, error);
-  if (error) return Failed(tree, error);
+  if (auto made = MakeFolders(folder, ".runtime"); !made) return made;
   if (auto staged = StageRuntime(options, tree); !staged) return staged;
   // Of what was copied: a build that went on meanwhile has changed it.
   auto copied = RuntimeHash(tree, {tree + "/" + kForkserver, options.agent});
@@ -108,6 +106,7 @@ Result<void> MakeRuntimeDisk(const ImageBuildOptions& options, const std::string
                                   "--all-root", disk, tree},
                       .stopped = options.stopped});
   if (!ran) return ran;
+  std::error_code error;
   fs::permissions(disk, fs::perms(0644), error);
   if (!error) fs::remove_all(tree, error);
   if (error) return Failed(disk, error);
