@@ -16,7 +16,7 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C TZ=UTC0 SOURCE_DATE_EPOCH=170
 
 suite=bookworm
 # What the languages take, and what programs in them may expect of a small Debian system.
-packages="bash coreutils diffutils findutils grep gzip sed tar util-linux procps passwd mawk
+packages="bash coreutils diffutils findutils grep gzip sed tar util-linux procps passwd mawk libstdc++6
   tzdata media-types netbase python3 python3-numpy golang-1.21-go golang-1.21-src"
 kernel=linux-image-cloud-amd64
 # In the order in which they can be loaded; the checksum of erofs finds its algorithm by name.
