@@ -192,6 +192,35 @@ TEST(VmDriverTest, ABootHoldsNothingUpAndEndsWithTheDriver) {
   }
 }
 
+// Some library that we have loaded ourselves.
+std::string AnyLibrary() {
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    const std::size_t at = line.find('/');
+    if (at != line.npos && line.find("/libm.so", at) != line.npos) return line.substr(at);
+  }
+  return {};
+}
+
+// QEMU with another library than the one that makes it forkable: it does not find the descriptors
+// that it is told about.
+TEST(VmDriverTest, WhereTheFasterWayDoesNotWorkTheOtherDoes) {
+  namespace fs = std::filesystem;
+  std::string folder = (fs::temp_directory_path() / "forkbox-vm-XXXXXX").string();
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  fs::permissions(folder, fs::perms(0755));
+  fs::copy(FORKBOX_VM_PROGRAMS "/forkbox-vm-launch", folder);
+  fs::copy_file(AnyLibrary(), folder + "/libforkbox_vm_live.so");
+  auto options = VmTestOptions(vm::Design::kAuto);
+  options.programs_dir = folder;
+  const auto driver = StartVmDriver(std::move(options));
+  ASSERT_TRUE(driver) << driver.error().message;
+  EXPECT_EQ((*driver)->Status().design, "snapshot");
+  EXPECT_THAT((*driver)->Status().reason, HasSubstr("live"));
+  EXPECT_EQ(RunJob(**driver, Bash("echo all the same")).stdout_text, "all the same\n");
+  fs::remove_all(folder);
+}
+
 TEST(VmDriverTest, ATemplateThatDiesIsBootedAgain) {
   auto options = VmTestOptions(vm::Design::kLive);
   options.pool_size = 2;

@@ -275,7 +275,7 @@ void VmDriver::KeepPoolFull(const Way& way) {
       if (auto loaded = machine->AwaitLoaded(patience); !loaded) machine = Fail(loaded.error());
     }
     if (!machine) {
-      if (IsClosing()) return;
+      if (IsClosing() || !WhyStale(way).empty()) return;
       options_.log.Warn("pool.refill_failed", {{"reason", machine.error().message}});
       if (!Pause(kLookAgain)) return;
       continue;
