@@ -3,8 +3,6 @@
 #include <chrono>
 #include <utility>
 
-#include "runner/sandbox/vm/guest/awakening.h"
-
 namespace forkbox::sandbox::vm {
 namespace {
 
@@ -31,12 +29,12 @@ void JobServer::Serve(const Frame& frame, const Send& send) {
   if (frame.kind == FrameKind::kDescribe) {
     auto awakening = DecodeDescribe(frame.body);
     if (!awakening) return send(EncodeFailed(awakening.error().message));
-    if (auto awake = Awake(*awakening); !awake) return send(EncodeFailed(awake.error().message));
+    if (auto awake = awake_(*awakening); !awake) return send(EncodeFailed(awake.error().message));
     return send(EncodeLanguages(driver_.Languages()));
   }
   auto job = DecodeJob(frame.body);
   if (!job) return send(EncodeFailed(job.error().message));
-  if (auto awake = Awake(job->awakening); !awake) return send(EncodeFailed(awake.error().message));
+  if (auto awake = awake_(job->awakening); !awake) return send(EncodeFailed(awake.error().message));
   job->limits.wall = job->limits.cpu = kNoLimit;
   Run(*job, send);
 }

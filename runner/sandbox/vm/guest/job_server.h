@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string_view>
+#include <utility>
 
 #include "runner/sandbox/driver.h"
 #include "runner/sandbox/vm/agent_protocol.h"
@@ -15,9 +16,10 @@ namespace forkbox::sandbox::vm {
 class JobServer {
  public:
   using Send = std::function<void(std::string_view frame)>;
+  using AwakeMachine = std::function<Result<void>(const Awakening&)>;
 
-  // `driver` outlives it.
-  explicit JobServer(Driver& driver) : driver_(driver) {}
+  // `driver` outlives it. `awake`: Awake(), but where the machine is none of ours (tests).
+  JobServer(Driver& driver, AwakeMachine awake) : driver_(driver), awake_(std::move(awake)) {}
 
   // Awakes the machine, then runs or describes. The last frame sent is kEnd, kLanguages or kFailed.
   void Serve(const Frame& frame, const Send& send);
@@ -29,6 +31,7 @@ class JobServer {
   void Run(const Job& job, const Send& send);
 
   Driver& driver_;
+  const AwakeMachine awake_;
   std::unique_ptr<Sandbox> sandbox_;
 };
 

@@ -17,6 +17,7 @@
 #include "runner/sandbox/compiling_driver.h"
 #include "runner/sandbox/vm/agent_protocol.h"
 #include "runner/sandbox/vm/guest/agent_port.h"
+#include "runner/sandbox/vm/guest/awakening.h"
 #include "runner/sandbox/vm/guest/guest_root.h"
 #include "runner/sandbox/vm/guest/job_server.h"
 #include "runner/sandbox/vm/guest/warm_up.h"
@@ -55,7 +56,7 @@ Result<void> ServeOne(AgentPort& port, const Log& log) {
   for (const std::string& missing : (*driver)->MissingProtections()) {
     log.Warn("protection.missing", {{"what", missing}});
   }
-  JobServer server(**driver);
+  JobServer server(**driver, Awake);
   if (auto warmed = WarmUp(**driver, server, log); !warmed) return warmed;
   if (!port.Write(EncodeReady())) return Fail(ErrorCode::kUnavailable, "the host is gone");
 
