@@ -132,6 +132,7 @@ ChildJob SomeJob() {
   job.env = {{"A", "1"}, {"B", ""}};
   job.artefacts = {"/tmp/main", "/tmp/more/"};
   job.cwd = "/tmp";
+  job.reseed = true;
   return job;
 }
 
@@ -161,6 +162,7 @@ TEST(JobWireTest, WhatIsEncodedIsDecoded) {
   EXPECT_TRUE(files[1].executable);
   EXPECT_EQ(job.artefacts, SomeJob().artefacts);
   EXPECT_EQ(job.cwd, "/tmp");
+  EXPECT_TRUE(job.reseed);
 }
 
 TEST(JobWireTest, EveryTruncationAndAnythingBehindIsRefused) {
@@ -175,12 +177,20 @@ TEST(JobWireTest, EveryTruncationAndAnythingBehindIsRefused) {
   EXPECT_FALSE(DecodeJob(body + "x", &job, &files));
 }
 
-TEST(JobWireTest, UnknownEntriesAreRefused) {
-  std::string body = Body(SomeJob(), {});
-  body[0] = 5;
-  ChildJob job;
-  std::vector<JobFile> files;
-  EXPECT_FALSE(DecodeJob(body, &job, &files));
+TEST(JobWireTest, UnknownEntriesAndFlagsAreRefused) {
+  for (const std::size_t at : {0, 4}) {
+    std::string body = Body(SomeJob(), {});
+    body[at] = 5;
+    ChildJob job;
+    std::vector<JobFile> files;
+    EXPECT_FALSE(DecodeJob(body, &job, &files));
+  }
+}
+
+TEST(JobWireTest, AnAnnouncementIsAnExitCodeAndNothingElse) {
+  for (const int code : {0, 1, 120, 255}) EXPECT_EQ(ReadAnnouncement(Announcement(code)), code);
+  EXPECT_EQ(ReadAnnouncement(Announcement(256 + 3)), 3) << "as exit(3) has it";
+  for (const char* text : {"", "x", "v1", "x11"}) EXPECT_FALSE(ReadAnnouncement(text)) << text;
 }
 
 // Whatever the bytes: an answer, in bounded time and memory. A fixed seed, so that a failure
