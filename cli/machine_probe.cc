@@ -25,7 +25,8 @@ std::vector<Check> ProbeMachines(const std::string& image_dir) {
                                : "without it virtual machines are emulated: enable (nested) "
                                  "virtualization and load kvm_intel or kvm_amd"});
   const auto qemu = sandbox::vm::QemuBuild();
-  checks.push_back(qemu ? Check{kGroup, "qemu", Finding::kYes, *qemu, ""}
+  // What follows the version is for telling builds apart.
+  checks.push_back(qemu ? Check{kGroup, "qemu", Finding::kYes, qemu->substr(0, qemu->find(';')), ""}
                         : Missing("qemu", qemu.error()));
   bool image_there = false;
   if (const auto installation = Installation::Find(); !installation) {

@@ -9,6 +9,7 @@
 
 #include "cli/installation.h"
 #include "runner/sandbox/vm/vm_driver.h"
+#include "schema/utf8.h"
 
 namespace forkbox::cli {
 
@@ -35,6 +36,18 @@ Result<std::unique_ptr<VmDriver>> StartDriver(const Installation& installation,
   driver.ram_bytes = options.ram_bytes;
   driver.log = options.log;
   return VmDriver::Start(std::move(driver));
+}
+
+// The log has all of it, the console of a machine that did not boot included; health has a line.
+std::string Brief(std::string reason) {
+  constexpr std::size_t kMost = 400;
+  const auto end =
+      std::ranges::find_if(reason, [](char c) { return static_cast<unsigned char>(c) < 0x20; });
+  const auto line = static_cast<std::size_t>(end - reason.begin());
+  if (line == reason.size() && line <= kMost) return reason;
+  reason.resize(std::min(line, kMost));
+  reason.resize(reason.size() - schema::IncompleteUtf8Suffix(reason));
+  return reason + " …";
 }
 
 }  // namespace
@@ -102,6 +115,7 @@ runner::VmService VirtualMachines::Service() const {
     return service;
   }
   service.status = driver_->Status();
+  service.status.reason = Brief(std::move(service.status.reason));
   if (!driver_->Alive()) {
     service.status.state = VmState::kFailed;
     service.status.reason = "their privileged process ended: start the server again";
