@@ -18,6 +18,7 @@
 #include <string>
 
 #include "runner/sandbox/vm/live/guest.h"
+#include "runner/sandbox/vm/live/huge_pages.h"
 #include "runner/sandbox/vm/live/monitor.h"
 #include "runner/sandbox/vm/live/open_files.h"
 #include "runner/sandbox/vm/live/parking.h"
@@ -104,6 +105,7 @@ void* Control(void*) {
   ::prctl(PR_SET_NAME, "template", 0, 0, 0);
   if (auto why = AwaitGuest(kOurAgentFd); !why.empty()) Refuse(why);
   if (auto why = StopMachine(kOurMonitorFd); !why.empty()) Refuse(why);
+  GatherIntoHugePages();
   Template machine;
   if (auto why = machine.Examine(); !why.empty()) Refuse("cannot be forked: " + why);
   ForkHooks hooks;
