@@ -55,7 +55,8 @@ struct VmDriverOptions {
 
 class VmDriver final : public Driver {
  public:
-  // kUnavailable when there is no image, QEMU or privilege for it, with what mends that.
+  // kUnavailable when there is no image, QEMU or privilege for it, with what mends that. Without
+  // root the cells are those of a user namespace, and MissingProtections() says what that costs.
   static Result<std::unique_ptr<VmDriver>> Start(VmDriverOptions options);
   ~VmDriver() override;
 
