@@ -17,9 +17,9 @@
 namespace forkbox::sandbox::vm {
 namespace {
 
-// Of translated code. The warm-up of all languages fills 152 MiB; what does not fit is thrown away
+// Of translated code. The warm-up of all languages fills 300 MiB; what does not fit is thrown away
 // whole and translated anew.
-constexpr int kTranslatedMib = 256;
+constexpr int kTranslatedMib = 512;
 
 std::string InImage(const char* name) { return std::string(kImageFolder) + "/" + name; }
 
