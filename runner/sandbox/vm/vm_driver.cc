@@ -42,7 +42,7 @@ constexpr seconds kLookAgain{1};  // at the template and the machines that wait
 constexpr std::array<minutes, 3> kPauses{minutes(1), minutes(2), minutes(5)};
 
 // Beside the guest's memory: the code that is translated for it, and QEMU itself.
-constexpr std::uint64_t kQemuBytes = 256ULL << 20;
+constexpr std::uint64_t kQemuBytes = 640ULL << 20;
 // Of the guest's memory: its kernel, the agent, the warm templates of all languages.
 constexpr std::uint64_t kGuestsOwnBytes = 512ULL << 20;
 constexpr std::uint32_t kCellPids = 64;  // QEMU's threads
