@@ -45,7 +45,7 @@ constexpr std::array<minutes, 3> kPauses{minutes(1), minutes(2), minutes(5)};
 constexpr std::uint64_t kQemuBytes = 640ULL << 20;
 // Of the guest's memory: its kernel, the agent, the warm templates of all languages.
 constexpr std::uint64_t kGuestsOwnBytes = 512ULL << 20;
-constexpr std::uint32_t kCellPids = 64;  // QEMU's threads
+constexpr std::uint32_t kCellPids = 128;  // QEMU's threads, of which 64 can wait for disks
 constexpr std::uint64_t kCellDiskBytes = 4ULL << 20;
 
 // Compilers have limits of their own inside; this one holds where those do not.

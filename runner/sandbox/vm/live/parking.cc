@@ -16,7 +16,7 @@
 namespace forkbox::sandbox::vm {
 namespace {
 
-constexpr std::chrono::milliseconds kPatience{500};
+constexpr std::chrono::seconds kPatience{3};  // a busy host takes its time to run seven threads
 
 struct Slot {
   ParkedThread thread;

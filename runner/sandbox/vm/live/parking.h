@@ -29,7 +29,7 @@ struct ParkedThread {
 bool PrepareParking();
 
 // Returns once every other thread stands still, interrupted where StandsInCall(). An empty span
-// with errno set when they do not come to rest within half a second (EBUSY), or are too many
+// with errno set when they do not come to rest within three seconds (EBUSY), or are too many
 // (EAGAIN); then they run. Valid until ReleaseThreads().
 std::span<const ParkedThread> ParkThreads();
 void ReleaseThreads();
