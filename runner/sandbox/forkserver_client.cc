@@ -137,6 +137,8 @@ Result<void> ForkserverClient::Connect(Deadline deadline) {
     return Fail(ErrorCode::kUnavailable, "the forkserver did not come up in time");
   }
   if (RecvPacket(control_.get(), &message, sizeof message, nullptr, nullptr) != sizeof message) {
+    std::lock_guard lock(mutex_);
+    gone_ = true;
     return Fail(ErrorCode::kUnavailable, "the forkserver ended while starting");
   }
   if (message.kind != ControlKind::kReady || message.error != 0) {

@@ -192,6 +192,19 @@ TEST(VmDriverTest, ABootHoldsNothingUpAndEndsWithTheDriver) {
   }
 }
 
+TEST(VmDriverTest, WithoutItsForkserverItHasFailed) {
+  auto driver = VmDriver::Start(VmTestOptions(vm::Design::kAuto));
+  ASSERT_TRUE(driver) << driver.error().message;
+  (*driver)->Open();
+  EXPECT_TRUE((*driver)->Alive());
+  ::kill((*driver)->forkserver_pid(), SIGKILL);
+  const auto ready = (*driver)->WaitUntilReady(steady_clock::now() + 60s);
+  ASSERT_FALSE(ready);
+  EXPECT_EQ((*driver)->Status().state, VmState::kFailed);
+  EXPECT_THAT(ready.error().message, HasSubstr("forkserver"));
+  EXPECT_FALSE((*driver)->Alive());
+}
+
 // Some library that we have loaded ourselves.
 std::string AnyLibrary() {
   std::ifstream maps("/proc/self/maps");
