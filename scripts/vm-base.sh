@@ -13,6 +13,8 @@
 set -eu
 umask 022
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C TZ=UTC0 SOURCE_DATE_EPOCH=1700000000
+# What Python compiles by the way, when packages run it, is dated.
+export PYTHONDONTWRITEBYTECODE=1
 
 suite=bookworm
 # What the languages take, and what programs in them may expect of a small Debian system.
@@ -43,13 +45,16 @@ fi
 
 case "$0" in /*) self=$0 ;; *) self=$PWD/$0 ;; esac
 dir=$(cd "$1" && pwd)
-# In namespaces of its own, where they can be had: whatever ends this script ends all of it, mounts
-# included.
-if [ -z "${FORKBOX_VM_BASE:-}" ] &&
-    unshare --mount --pid --fork --mount-proc true 2>/dev/null; then
-  FORKBOX_VM_BASE=$dir exec unshare --mount --pid --fork --kill-child --mount-proc sh "$self" "$dir"
+# With nothing of the caller's environment, and in namespaces of its own, where they can be had:
+# whatever ends this script ends all of it, mounts included.
+if [ -z "${FORKBOX_VM_BASE:-}" ]; then
+  apart="unshare --mount --pid --fork --kill-child --mount-proc"
+  $apart true 2>/dev/null || apart=
+  exec env -i FORKBOX_VM_BASE="$dir" FORKBOX_VM_SELF="$self" \
+    FORKBOX_VM_MIRROR="${FORKBOX_VM_MIRROR:-}" ${http_proxy:+http_proxy="$http_proxy"} \
+    ${https_proxy:+https_proxy="$https_proxy"} ${no_proxy:+no_proxy="$no_proxy"} \
+    $apart sh "$self" "$dir"
 fi
-export FORKBOX_VM_BASE="$dir" FORKBOX_VM_SELF="$self"
 [ "$(id -u)" = 0 ] || fail "must run as root: a Debian system is unpacked with its owners and devices"
 for tool in mmdebstrap mkfs.erofs dpkg-deb; do
   command -v "$tool" >/dev/null || fail "$tool is missing: apt-get install mmdebstrap erofs-utils"
@@ -83,9 +88,9 @@ echo "Debian's packages from $mirror"
 if ! mmdebstrap "$@" --include="$(echo $packages | tr ' ' ',')" \
     --customize-hook='sh "$FORKBOX_VM_SELF" --fetch-kernel "$1"' \
     "$suite" "$tree" - <"$dir/work/sources.list" >"$dir/work/log" 2>&1; then
+  why=$(grep -E 'Could not (resolve|connect)|Temporary failure|timed out' "$dir/work/log" | head -n 1)
+  [ -z "$why" ] || fail "no way to Debian's mirror $mirror:$(echo "$why" | sed 's/^[EW]:/ /; s/  */ /g')"
   why=$(grep -E '^(E:|Err:|dpkg: error|vm-base:)' "$dir/work/log" | head -n 1)
-  if grep -qE 'Could not (resolve|connect)|Temporary failure|Failed to fetch|timed out' "$dir/work/log"
-  then fail "no way to Debian's mirror $mirror: ${why:-see mmdebstrap}"; fi
   fail "mmdebstrap: ${why:-$(tail -n 1 "$dir/work/log")}"
 fi
 
@@ -116,16 +121,17 @@ rm -rf boot dev etc/apt/sources.list etc/apt/sources.list.d etc/apt/apt.conf.d e
   var/lib/dpkg/lock-frontend var/lib/systemd var/tmp etc/ld.so.cache~
 mkdir boot dev run var/cache var/log
 mkdir -m 1777 tmp var/tmp
-# Python checks what it has compiled against the source at every import. Nothing changes here.
+# Python checks what it has compiled against the source at every import. Nothing changes here, so
+# it need not (PEP 552: by hash, unchecked).
 chroot . /usr/bin/python3 -I - <<'EOF'
 import os
 for folder, _, files in os.walk("/usr"):
     for name in files:
         if name.endswith(".pyc"):
             with open(os.path.join(folder, name), "r+b") as file:
-                if file.read(8)[4] == 3:  # PEP 552: by hash, checked
+                if file.read(8)[4] == 3:
                     file.seek(4)
-                    file.write(b"\1")  # by hash, unchecked
+                    file.write(b"\1")
 EOF
 cd "$dir"
 
