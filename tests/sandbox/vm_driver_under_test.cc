@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 
 namespace forkbox::sandbox::testing {
 
@@ -10,7 +11,8 @@ vm::VmDriverOptions VmTestOptions(vm::Design design) {
   vm::VmDriverOptions options;
   options.forkserver_path = FORKBOX_FORKSERVER;
   options.programs_dir = FORKBOX_VM_PROGRAMS;
-  options.image_dir = FORKBOX_VM_IMAGE;
+  const char* image = std::getenv("FORKBOX_TEST_VM_IMAGE");  // as in vm_host.h
+  options.image_dir = image != nullptr ? image : FORKBOX_VM_IMAGE;
   options.design = design;
   options.allow_kvm = false;  // both designs under the same accelerator, on any machine
   options.log = Log(STDERR_FILENO, LogLevel::kInfo);
