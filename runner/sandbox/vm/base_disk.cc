@@ -19,6 +19,7 @@ namespace fs = std::filesystem;
 // Written last, by us: "sha256  path", as sha256sum(1) writes and checks it.
 constexpr const char* kSums = "SHA256SUMS";
 constexpr std::chrono::minutes kMakingAtMost{30};
+constexpr std::size_t kMostKept = 3;
 
 std::string ReadText(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -56,6 +57,18 @@ BaseDisk Describe(const fs::path& folder, const std::string& recipe) {
   std::istringstream modules(ReadText(folder / "modules/list"));
   for (std::string name; modules >> name;) base.modules.push_back(folder / "modules" / name);
   return base;
+}
+
+// Of the recipes of former versions the latest stay, for whoever goes back to one.
+void ForgetOldOnes(const std::string& cache) {
+  std::vector<std::pair<fs::file_time_type, fs::path>> kept;
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(cache, error)) {
+    const fs::path sums = entry.path() / kSums;
+    if (fs::exists(sums, error)) kept.emplace_back(fs::last_write_time(sums, error), entry.path());
+  }
+  std::sort(kept.rbegin(), kept.rend());
+  for (std::size_t i = kMostKept; i < kept.size(); ++i) fs::remove_all(kept[i].second, error);
 }
 
 }  // namespace
@@ -101,6 +114,7 @@ Result<BaseDisk> BaseDisk::Make(const std::string& cache, const std::string& rec
   if (!sums) return Fail(sums.error());
   std::ofstream(making->path() + "/" + kSums) << *sums;
   if (auto finished = making->Finish(); !finished) return Fail(finished.error());
+  ForgetOldOnes(cache);
   return Describe(place, recipe);
 }
 

@@ -24,10 +24,11 @@ struct BaseDisk {
   std::vector<std::string> modules;  // paths, in the order in which they are loaded
 
   static Result<std::string> Recipe(const std::string& script);
-  // nullopt-like: kNotFound when there is none in the folder `cache`, or it is damaged.
+  // kNotFound when there is none in the folder `cache`, or it is damaged.
   static Result<BaseDisk> Find(const std::string& cache, const std::string& recipe);
-  // Makes it, in place of another of the same recipe. The caller holds the cache's lock.
-  // kUnavailable with the reason: no root, no network (which names the mirror), missing programs.
+  // Makes it, in place of another of the same recipe; of those of other recipes two stay. The
+  // caller holds the cache's lock. kUnavailable with the reason: no root, no network (which names
+  // the mirror), missing programs.
   static Result<BaseDisk> Make(const std::string& cache, const std::string& recipe,
                                const std::string& script,
                                const std::function<void(std::string_view)>& on_step,

@@ -137,6 +137,19 @@ TEST_F(ImageBuildTest, AsksDebianOnceAndBuildsOnlyWhatChanged) {
                                       "vmlinuz"}));
 }
 
+TEST_F(ImageBuildTest, KeepsTheBasesOfAFewRecipes) {
+  for (int version = 0; version < 5; ++version) {
+    Write(options_.base_script, kScript + std::string("# ") + std::to_string(version) + "\n");
+    const auto built = BuildImage(options_);
+    ASSERT_TRUE(built) << built.error().message;
+    EXPECT_FALSE(built->was_there);
+    EXPECT_EQ(TimesAsked(), version + 1);
+    EXPECT_EQ(Beside(options_.cache + "/x").size(),
+              std::min<std::size_t>(static_cast<std::size_t>(version) + 1, 3));
+  }
+  EXPECT_EQ(BuildImage(options_)->was_there, true);
+}
+
 TEST_F(ImageBuildTest, MendsWhatIsDamaged) {
   ASSERT_TRUE(BuildImage(options_));
   fs::remove(options_.output + "/initrd.cpio.gz");
