@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <chrono>
 #include <optional>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -56,6 +57,9 @@ class LastWords {
       if (said_.size() > kLastWords) said_.erase(0, said_.size() - kLastWords);
     }
   }
+  [[nodiscard]] bool Has(std::string_view words) const {
+    return said_.find(words) != std::string::npos;
+  }
   [[nodiscard]] std::string Text() const {
     std::string text = schema::ToValidUtf8(said_);
     while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
@@ -87,6 +91,10 @@ class Booting {
         return said ? Result<void>() : Failed(said.error().code, said.error().message);
       }
       if (ended_) return Failed(ErrorCode::kUnavailable, "QEMU ended before the machine was ready");
+      // It should end then (-no-reboot), but on a busy host was seen to boot again and again.
+      if (console_.Has("Kernel panic")) {
+        return Failed(ErrorCode::kUnavailable, "the guest's kernel panicked");
+      }
       if (!Poll(deadline)) {
         return Failed(ErrorCode::kDeadlineExceeded, "the machine was not ready in time");
       }
@@ -188,9 +196,9 @@ class Booting {
 
   tl::unexpected<Error> Failed(const Error& error) { return Failed(error.code, error.message); }
   tl::unexpected<Error> Failed(ErrorCode code, std::string message) {
-    // What it dies of is often said after the socket has been closed.
-    const Deadline soon =
-        steady_clock::now() + (channel_open_ ? milliseconds(0) : milliseconds(500));
+    // What it dies of is often said after the socket has been closed, or in the lines that follow.
+    const bool more = !channel_open_ || console_.Has("Kernel panic");
+    const Deadline soon = steady_clock::now() + (more ? milliseconds(500) : milliseconds(0));
     channel_open_ = false;
     while (!ended_ && Poll(soon)) {
       if (steady_clock::now() >= soon) break;
