@@ -2,6 +2,8 @@
 // the few words it takes to run a program in it.
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -18,6 +20,8 @@ struct DriverUnderTest {
   std::string name;  // "process"; tests are named after it
   std::function<Result<std::unique_ptr<Driver>>()> start;
   int cpu_factor = 1;  // what it multiplies limits of processor time by, and so usage
+  int slowness = 1;    // how much longer programs may take to get somewhere
+  std::function<pid_t(const Driver&)> forkserver = {};
 };
 inline void PrintTo(const DriverUnderTest& driver, std::ostream* out) { *out << driver.name; }
 

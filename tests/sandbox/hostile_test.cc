@@ -1,22 +1,13 @@
-// Programs that mean harm, and what becomes of them. Each test asserts why the program ended, that
-// the next one finds nothing of it, and that nothing of it is left on the host.
-#include <arpa/inet.h>
+// The process driver among programs that mean harm.
 #include <gmock/gmock.h>
-#include <netinet/in.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
-#include <algorithm>
 #include <atomic>
 #include <map>
-#include <set>
-#include <sstream>
 #include <thread>
 
-#include "base/unique_fd.h"
-#include "tests/sandbox/leftovers_probe.h"
+#include "tests/sandbox/hostile_suite.h"
 #include "tests/sandbox/process_driver_under_test.h"
+#include "tests/sandbox/sandbox_contract.h"
 
 namespace forkbox::sandbox::testing {
 namespace {
@@ -24,430 +15,21 @@ namespace {
 using namespace std::chrono_literals;
 using schema::Outcome;
 using schema::Reason;
-using ::testing::HasSubstr;
-using ::testing::Not;
 
-std::string Program(const std::string& name) {
-  return ReadFile(FORKBOX_TEST_PROGRAMS "/hostile/" + name);
-}
+INSTANTIATE_TEST_SUITE_P(Drivers, Hostile, ::testing::Values(ProcessDriverUnderTest(2)), NameOf);
+INSTANTIATE_TEST_SUITE_P(Drivers, HostileProgram,
+                         ::testing::Combine(::testing::Values(ProcessDriverUnderTest(2)),
+                                            ::testing::ValuesIn(HostileCases())),
+                         NameOfHostileCase);
 
-// By its suffix: fork_bomb.py is python.
-Job JobOf(const std::string& name) {
-  const std::string suffix = name.substr(name.rfind('.') + 1);
-  Job job(suffix == "py" ? "python" : suffix == "js" ? "javascript" : "bash", Program(name));
-  job.limits.wall = 30s;
-  job.limits.cpu = 30s;
-  job.limits.memory_bytes = 64ULL << 20;
-  job.limits.disk_bytes = 16ULL << 20;
-  return job;
-}
+// Of processes: machines have one of their own, vm_mixed_jobs.cc.
+class HostileSoak : public Hostile {};
+INSTANTIATE_TEST_SUITE_P(Drivers, HostileSoak, ::testing::Values(ProcessDriverUnderTest(2)),
+                         NameOf);
 
-// Runs a program that was compiled with this test: programs/hostile/<name>.c.
-Job Compiled(const std::string& name) {
-  Job job = Bash("chmod +x ./" + name + " && exec ./" + name + " \"$@\"");
-  job.limits.memory_bytes = 64ULL << 20;
-  job.source.files = {{name, ReadFile(FORKBOX_TEST_BINARIES "/hostile_" + name)}};
-  return job;
-}
-
-class Hostile : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    ::setenv("FORKBOX_TEST_SECRET", kSecret, 1);
-    auto& shared = dynamic_cast<ProcessDriver&>(SharedDriver(ProcessDriverUnderTest(2)));
-    driver_ = &shared;
-    LeftoversProbe settled(shared);  // pools full
-    portrait_ = RunJob(shared, Portrait()).stdout_text;
-    // A hole in the host's protections would make the expectations below meaningless.
-    ASSERT_EQ(shared.MissingProtections(), std::vector<std::string>{});
-  }
-
-  void SetUp() override { probe_ = std::make_unique<LeftoversProbe>(*driver_); }
-
-  void TearDown() override {
-    const Outcome next = Run(Portrait());
-    EXPECT_EQ(next.reason, Reason::kExited) << Describe(next);
-    EXPECT_EQ(next.stdout_text, portrait_) << "the next job finds another world";
-    EXPECT_EQ(probe_->WaitUntilClean(), "");
-  }
-
-  static Job Portrait() { return Python(Program("self_portrait.py")); }
-  static Outcome Run(const Job& job) { return RunJob(*driver_, job); }
-
-  static constexpr const char* kSecret = "k3ep-th1s-to-yourse1f";
-  static ProcessDriver* driver_;
-  static std::string portrait_;
-  std::unique_ptr<LeftoversProbe> probe_;
-};
-ProcessDriver* Hostile::driver_ = nullptr;
-std::string Hostile::portrait_;
-
-// ------------------------------------------------------------------ programs and their ends
-
-struct Case {
-  const char* program;
-  Reason reason;
-  std::optional<int> exit_code;
-  std::optional<std::string> out;
-  std::optional<int> signal;
-  std::function<void(schema::Limits*)> limits;
-};
-void PrintTo(const Case& test, std::ostream* out) { *out << test.program; }
-
-auto Wall(std::chrono::milliseconds wall) {
-  return [wall](schema::Limits* limits) { limits->wall = wall; };
-}
-
-const Case kCases[] = {
-    {"fork_bomb.py",
-     Reason::kWallTimeout,
-     {},
-     "",
-     {},
-     [](schema::Limits* limits) {
-       limits->wall = 2s;
-       limits->memory_bytes = 512ULL << 20;
-     }},
-    {"fork_bomb.sh", Reason::kWallTimeout, {}, {}, {}, Wall(2s)},
-    {"fork_bomb_left_behind.sh", Reason::kExited, 0, {}, {}, {}},
-    {"thread_bomb.py", Reason::kWallTimeout, {}, "stopped True\n", {}, Wall(3s)},
-    {"zombies.py", Reason::kExited, 0, "stopped True\n", {}, {}},
-    {"daemon.py", Reason::kExited, 0, "parent done\n", {}, {}},
-    {"orphan_holds_stdout.py", Reason::kExited, 0, "parent done\n", {}, {}},
-    {"orphan_floods_stdout.py", Reason::kExited, 0, {}, {}, {}},
-    {"ignore_signals.py", Reason::kWallTimeout, {}, "deaf\n", {}, Wall(2s)},
-    {"stop_everyone.py", Reason::kWallTimeout, {}, {}, {}, Wall(2s)},
-    {"kill_everyone.py", Reason::kExited, 0, "[9, 9, 9] True\n", {}, {}},
-    {"kill_init_and_parent.py",
-     Reason::kExited,
-     0,
-     "parent 0\n1\n1\n1\n1\n1\n3\nalive True\n",
-     {},
-     {}},
-    {"kill_own_group.py", Reason::kSignalled, {}, "", SIGKILL, {}},
-    {"memory_by_touch.py", Reason::kOutOfMemory, {}, "", {}, {}},
-    {"memory_by_children.py", Reason::kOutOfMemory, {}, "", {}, {}},
-    {"memory_by_tmpfs.py",
-     Reason::kOutOfMemory,
-     {},
-     "",
-     {},
-     [](schema::Limits* limits) { limits->disk_bytes = 1ULL << 30; }},
-    {"memory_by_memfd.py", Reason::kOutOfMemory, {}, "", {}, {}},
-    {"memory_by_shared_mapping.py", Reason::kOutOfMemory, {}, "", {}, {}},
-    {"memory_by_sysv.py", Reason::kOutOfMemory, {}, "", {}, {}},
-    {"memory_by_pipes.py", Reason::kOutOfMemory, {}, "", {}, {}},
-    {"stack_overflow.py",
-     Reason::kSignalled,
-     {},
-     "",
-     SIGSEGV,
-     [](schema::Limits* limits) { limits->memory_bytes = 512ULL << 20; }},
-    {"disk_fill.py",
-     Reason::kExited,
-     0,
-     "ENOSPC True True\nENOSPC True True\nENOSPC True True\n",
-     {},
-     [](schema::Limits* limits) { limits->disk_bytes = 8ULL << 20; }},
-    {"inode_fill.py", Reason::kExited, 0, "ENOSPC True\nENOSPC\n", {}, {}},
-    {"deep_folders.py", Reason::kExited, 0, "True\n", {}, {}},
-    {"busy_children.py",
-     Reason::kCpuTimeout,
-     {},
-     "",
-     {},
-     [](schema::Limits* limits) { limits->cpu = 1s; }},
-    {"busy_grandchildren.sh",
-     Reason::kCpuTimeout,
-     {},
-     "",
-     {},
-     [](schema::Limits* limits) { limits->cpu = 500ms; }},
-    {"write_host.py", Reason::kExited, 0, "[]\n", {}, {}},
-    {"fds.py", Reason::kExited, 0, "[0, 1, 2] ['pipe', 'pipe', 'pipe']\n", {}, {}},
-    {"fds.sh", Reason::kExited, 0, "0 1 2 3 [0, 1, 2, 255]\n", {}, {}},
-    {"rlimits.py",
-     Reason::kExited,
-     0,
-     "raised []\ncore True nofile True nproc True memlock True\nnice refused\nfifo refused\n",
-     {},
-     {}},
-    {"setuid_programs.py",
-     Reason::kExited,
-     0,
-     "one id True True []\nown copy True\nnosuid True\n"
-     "{'CapInh': 0, 'CapPrm': 0, 'CapEff': 0, 'CapBnd': 0, 'CapAmb': 0} 1 2\ngains []\n",
-     {},
-     {}},
-};
-
-class HostileProgram : public Hostile, public ::testing::WithParamInterface<Case> {};
-
-TEST_P(HostileProgram, EndsForTheRightReason) {
-  const Case& test = GetParam();
-  Job job = JobOf(test.program);
-  if (test.limits) test.limits(&job.limits);
-  const Outcome outcome = Run(job);
-  EXPECT_EQ(schema::ToString(outcome.reason), schema::ToString(test.reason)) << Describe(outcome);
-  if (test.exit_code) {
-    EXPECT_EQ(outcome.exit_code, test.exit_code) << Describe(outcome);
-  }
-  if (test.out) {
-    EXPECT_EQ(outcome.stdout_text, *test.out) << Describe(outcome);
-  }
-  if (test.signal) {
-    EXPECT_EQ(outcome.signal, test.signal) << Describe(outcome);
-  }
-}
-
-std::string NameOfCase(const ::testing::TestParamInfo<Case>& test) {
-  std::string name = test.param.program;
-  std::replace(name.begin(), name.end(), '.', '_');
-  return name;
-}
-INSTANTIATE_TEST_SUITE_P(Programs, HostileProgram, ::testing::ValuesIn(kCases), NameOfCase);
-
-// ------------------------------------------------------------------ output
-
-TEST_F(Hostile, AFloodWithoutLinesIsCutAndEndsAtTheLimit) {
-  Job job = JobOf("flood.py");
-  job.limits.wall = 2s;
-  job.limits.output_bytes = 100'000;
-  const Outcome outcome = Run(job);
-  EXPECT_EQ(outcome.reason, Reason::kWallTimeout) << Describe(outcome);
-  EXPECT_EQ(outcome.stdout_text.size(), 100'000U);
-  EXPECT_EQ(outcome.stderr_text.size(), 100'000U);
-  EXPECT_TRUE(outcome.stdout_truncated);
-  EXPECT_TRUE(outcome.stderr_truncated);
-}
-
-TEST_F(Hostile, AnyBytesComeOutAsValidText) {
-  const Outcome outcome = Run(JobOf("bad_bytes.py"));
-  EXPECT_EQ(outcome.reason, Reason::kExited) << Describe(outcome);
-  EXPECT_EQ(outcome.stdout_text.substr(0, 128), [] {
-    std::string ascii;
-    for (int i = 0; i < 128; ++i) ascii += static_cast<char>(i);
-    return ascii;
-  }());
-  EXPECT_THAT(outcome.stdout_text, ::testing::EndsWith("\xEF\xBF\xBD"
-                                                       "end"));
-  EXPECT_EQ(outcome.stderr_text.substr(0, 10), std::string(10, '\0'));
-}
-
-// ------------------------------------------------------------------ memory and stack in C
-
-TEST_F(Hostile, AStackOverflowInCIsASignal) {
-  const Outcome outcome = Run(Compiled("stack_overflow"));
-  EXPECT_EQ(outcome.reason, Reason::kSignalled) << Describe(outcome);
-  EXPECT_EQ(outcome.signal, SIGSEGV);
-}
-
-// ------------------------------------------------------------------ reading what is others'
-
-TEST_F(Hostile, ReadsNothingOfTheHostNorOfTheRunner) {
-  Job job = JobOf("read_others.py");
-  job.source.args = {kSecret,
-                     "/work",
-                     FORKBOX_TEST_PROGRAMS,
-                     FORKBOX_RUNTIME,
-                     FORKBOX_FORKSERVER,
-                     std::string("/proc/") + std::to_string(::getpid()) + "/environ"};
-  const Outcome outcome = Run(job);
-  EXPECT_EQ(outcome.stdout_text, "processes [1]\nnothing found\n") << Describe(outcome);
-}
-
-TEST_F(Hostile, FindsNothingOfAJobThatRunsBesideIt) {
-  const std::string marker = "marker-of-the-other";
-  auto other = driver_->Fork("python", JobOf("abstract_server.py").limits);
-  ASSERT_TRUE(other) << other.error().message;
-  schema::Source server;
-  server.code = Program("abstract_server.py");
-  server.args = {marker, "5555"};
-  std::atomic<bool> up{false};
-  Outcome other_outcome;
-  std::thread thread([&] {
-    other_outcome = (*other)->Run(server, [&](const schema::Event&) {
-      up = true;
-      up.notify_all();
-    });
-    up = true;
-    up.notify_all();
-  });
-  up.wait(false);
-
-  Job search = JobOf("find_marker.py");
-  search.source.args = {marker};
-  const Outcome files = Run(search);
-  Job connect = JobOf("network.py");
-  connect.source.args = {"5555", "/tmp/marker-" + marker, marker};
-  const Outcome network = Run(connect);
-  (*other)->Cancel();
-  thread.join();
-  other->reset();
-  EXPECT_EQ(files.stdout_text, "[]\n") << Describe(files);
-  EXPECT_THAT(network.stdout_text, HasSubstr("reached []\n")) << Describe(network);
-  EXPECT_EQ(other_outcome.reason, Reason::kCancelled) << Describe(other_outcome);
-  EXPECT_EQ(other_outcome.stdout_text, "listening\n");
-}
-
-TEST_F(Hostile, NodeKeepsNoDescriptorOfTheTemplate) {
-  if (!IsReady(*driver_, "javascript")) GTEST_SKIP() << "the driver has no javascript";
-  Job job = JobOf("fds.js");
-  job.limits = {};
-  const Outcome outcome = Run(job);
-  EXPECT_EQ(outcome.exit_code, 0) << Describe(outcome);
-  std::istringstream lines(outcome.stdout_text);
-  for (std::string line; std::getline(lines, line);) {
-    EXPECT_THAT(line, ::testing::AnyOf("anon_inode:[eventpoll]", "anon_inode:[eventfd]", "pipe",
-                                       "/dev/null", "/proc/N/fd", "anon_inode:[io_uring]"))
-        << Describe(outcome);
-  }
-}
-
-// ------------------------------------------------------------------ the kernel's doors
-
-TEST_F(Hostile, ForbiddenCallsAreRefused) {
-  const Outcome outcome = Run(Compiled("forbidden_calls"));
-  EXPECT_EQ(outcome.exit_code, 0) << Describe(outcome);
-  std::istringstream lines(outcome.stdout_text);
-  std::size_t count = 0;
-  for (std::string line; std::getline(lines, line); ++count) {
-    const std::string verdict = line.substr(line.find(": ") + 2);
-    EXPECT_THAT(verdict, ::testing::AnyOf("EPERM", "ENOSYS", "EAFNOSUPPORT", "EPROTONOSUPPORT",
-                                          "ENOPROTOOPT"))
-        << line;
-  }
-  EXPECT_GE(count, 79U) << Describe(outcome);
-}
-
-TEST_F(Hostile, OtherAbisAreClosed) {
-  for (const char* door : {"int80", "x32"}) {
-    Job job = Compiled("foreign_entry");
-    job.source.args = {door};
-    const Outcome outcome = Run(job);
-    EXPECT_EQ(outcome.reason, Reason::kSignalled) << door << ' ' << Describe(outcome);
-    EXPECT_THAT(outcome.stdout_text, Not(HasSubstr("survived")));
-  }
-}
-
-TEST_F(Hostile, NoProcessIsBornOutsideOfTheSandbox) {
-  const Outcome outcome = Run(Compiled("sibling"));
-  EXPECT_EQ(outcome.exit_code, 0) << Describe(outcome);
-  EXPECT_EQ(outcome.stdout_text, "EPERM\n");
-}
-
-// ------------------------------------------------------------------ network
-
-TEST_F(Hostile, ReachesNoNetworkAndNoServiceOfTheHost) {
-  const UniqueFd tcp(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  ASSERT_EQ(::bind(tcp.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-  ASSERT_EQ(::listen(tcp.get(), 16), 0);
-  ASSERT_EQ(::getsockname(tcp.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
-  // In a folder that programs see as well: only the file tree keeps them apart.
-  const std::string path = "/tmp/forkbox-hostile-" + std::to_string(::getpid());
-  const std::string abstract = "forkbox-hostile-" + std::to_string(::getpid());
-  std::vector<UniqueFd> unix_sockets;
-  for (const std::string& name : {path, std::string("\0", 1) + abstract}) {
-    unix_sockets.emplace_back(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_un local{};
-    local.sun_family = AF_UNIX;
-    name.copy(local.sun_path, sizeof local.sun_path - 1);
-    const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
-    ASSERT_EQ(::bind(unix_sockets.back().get(), reinterpret_cast<sockaddr*>(&local), length), 0);
-    ASSERT_EQ(::listen(unix_sockets.back().get(), 16), 0);
-  }
-  Job job = JobOf("network.py");
-  job.source.args = {std::to_string(ntohs(address.sin_port)), path, abstract};
-  const Outcome outcome = Run(job);
-  ::unlink(path.c_str());
-  EXPECT_EQ(outcome.stdout_text,
-            "families [1, 2, 10] raw []\npairs [1]\ninterfaces ['lo']\nreached []\n")
-      << Describe(outcome);
-}
-
-// /proc/net/sockstat counts orphans of the whole machine, whichever namespace asks.
-std::string WithoutTheHostsOrphans(std::string portrait) {
-  constexpr std::string_view kWord = "orphan ";
-  const std::size_t at = portrait.find(kWord);
-  if (at == std::string::npos) return portrait;
-  const std::size_t number = at + kWord.size();
-  return portrait.erase(number, portrait.find(' ', number) - number);
-}
-
-// Namespaces of the network are used again for the next job. Whatever a program does to one that is
-// counted anywhere, the next must not see.
-TEST_F(Hostile, LeavesNoTraceInTheNetworkOfTheNext) {
-  Job look = Python(Program("network_portrait.py"));
-  look.limits.memory_bytes += 1 << 20;  // not of the pool: made when asked for
-  const std::string untouched = WithoutTheHostsOrphans(Run(look).stdout_text);
-  Job touch = Python(Program("network_traces.py"));
-  touch.limits.memory_bytes = look.limits.memory_bytes;
-  for (const char* how : {"no_route", "no_route6", "flow_label", "packet", "time_wait", "unix"}) {
-    touch.source.args = {how};
-    const Outcome touched = Run(touch);
-    EXPECT_EQ(touched.exit_code, 0) << how << ' ' << Describe(touched);
-    EXPECT_EQ(probe_->WaitUntilClean(), "") << how;  // whatever is used again is ready now
-    for (int i = 0; i < 3; ++i) {
-      EXPECT_EQ(WithoutTheHostsOrphans(Run(look).stdout_text), untouched) << "after " << how;
-    }
-  }
-}
-
-// ------------------------------------------------------------------ forged results
-
-TEST_F(Hostile, CannotForgeItsResult) {
-  const Outcome outcome = Run(JobOf("forge_result.py"));
-  EXPECT_EQ(outcome.reason, Reason::kExited) << Describe(outcome);
-  EXPECT_EQ(outcome.exit_code, 41);
-  EXPECT_THAT(outcome.stdout_text, ::testing::StartsWith("sockets 0\n"));
-}
-
-// ------------------------------------------------------------------ randomness
-
-// Forks are copies: what a runtime had drawn or seeded before, all of them would draw again.
-TEST_F(Hostile, NoTwoForksDrawTheSame) {
-  for (const char* program : {"randomness.py", "randomness_light.py", "randomness_numpy.py",
-                              "randomness_batteries.py", "randomness.sh", "randomness.js"}) {
-    Job job = JobOf(program);
-    if (!IsReady(*driver_, job.language)) {
-      std::printf("left out: %s, the driver has no %s\n", program, job.language.c_str());
-      continue;
-    }
-    // The default limits are those of the pool.
-    job.limits = {};
-    for (const bool pooled : {true, false}) {
-      if (!pooled) job.limits.memory_bytes += 1 << 20;
-      std::map<std::string, std::set<std::string>> drawn;
-      constexpr std::size_t kRuns = 10;
-      for (std::size_t run = 0; run < kRuns; ++run) {
-        const Outcome outcome = Run(job);
-        ASSERT_EQ(outcome.exit_code, 0) << program << ' ' << Describe(outcome);
-        std::istringstream lines(outcome.stdout_text);
-        for (std::string line; std::getline(lines, line);) {
-          const auto equals =
-              line.find(" = ") == std::string::npos ? line.find("= ") : line.find(" = ");
-          ASSERT_NE(equals, std::string::npos) << line;
-          drawn[line.substr(0, equals)].insert(line.substr(equals));
-        }
-      }
-      EXPECT_GE(drawn.size(), 2U) << program;
-      for (const auto& [source, values] : drawn) {
-        EXPECT_EQ(values.size(), kRuns)
-            << program << ": " << source << " repeats itself, " << (pooled ? "pooled" : "unpooled");
-      }
-    }
-  }
-}
-
-// ------------------------------------------------------------------ many
-
-// FORKBOX_SOAK_JOBS=2000 build/tests/sandbox/hostile_test --gtest_filter=Hostile.Soak
+// FORKBOX_SOAK_JOBS=2000 build/tests/sandbox/hostile_test --gtest_filter=*Soak*
 // Cost must not grow with history: at the end everything is as after the first few.
-TEST_F(Hostile, Soak) {
+TEST_P(HostileSoak, CostDoesNotGrowWithHistory) {
   const char* wanted = std::getenv("FORKBOX_SOAK_JOBS");
   const int jobs = wanted != nullptr ? std::atoi(wanted) : 2000;
   const auto run_some = [&](int count) {
@@ -490,16 +72,16 @@ TEST_F(Hostile, Soak) {
   };
   EXPECT_EQ(run_some(60), 0);  // allocators and caches have what they want
   EXPECT_EQ(probe_->WaitUntilClean(), "");
-  const pid_t forkserver = driver_->forkserver_pid();
-  const auto templates = TemplatesOf(forkserver);
+  const pid_t forkserver_pid = forkserver();
+  const auto templates = TemplatesOf(forkserver_pid);
   std::map<pid_t, std::size_t> before = {{::getpid(), ResidentBytes(::getpid())},
-                                         {forkserver, ResidentBytes(forkserver)}};
+                                         {forkserver_pid, ResidentBytes(forkserver_pid)}};
   for (const pid_t pid : templates) before[pid] = ResidentBytes(pid);
 
   EXPECT_EQ(run_some(jobs), 0);
 
   EXPECT_EQ(probe_->WaitUntilClean(), "");
-  EXPECT_EQ(TemplatesOf(forkserver), templates) << "a template was lost on the way";
+  EXPECT_EQ(TemplatesOf(forkserver_pid), templates) << "a template was lost on the way";
   for (const auto& [pid, bytes] : before) {
     const std::size_t now = ResidentBytes(pid);
     EXPECT_LE(now, bytes + (2U << 20)) << "process " << pid << " grew over " << jobs << " jobs";

@@ -139,7 +139,8 @@ std::size_t ResidentBytes(pid_t pid) {
   return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
 
-LeftoversProbe::LeftoversProbe(const ProcessDriver& driver) : driver_(driver) {
+LeftoversProbe::LeftoversProbe(const Driver& driver, pid_t forkserver)
+    : driver_(driver), forkserver_(forkserver) {
   // At rest is what stays the same for a while.
   const auto give_up = steady_clock::now() + kPatience;
   auto since = steady_clock::now();
@@ -155,7 +156,7 @@ LeftoversProbe::LeftoversProbe(const ProcessDriver& driver) : driver_(driver) {
 }
 
 Footprint LeftoversProbe::Now() const {
-  const pid_t forkserver = driver_.forkserver_pid();
+  const pid_t forkserver = forkserver_;
   Footprint now;
   now.processes = ProcessTree(forkserver).size();
   for (const std::string& name : CgroupsOf(forkserver)) {
@@ -180,7 +181,7 @@ std::string LeftoversProbe::WaitUntilClean() {
   if (now == before_) return "";
   std::ostringstream text;
   text << "before: " << before_ << "; now: " << now << "; processes:";
-  for (const pid_t pid : ProcessTree(driver_.forkserver_pid())) {
+  for (const pid_t pid : ProcessTree(forkserver_)) {
     std::ifstream status("/proc/" + std::to_string(pid) + "/status");
     std::string name;
     std::getline(status, name);

@@ -1,4 +1,4 @@
-// What a process driver holds on this host at a moment of rest: so that a test can say that a run
+// What a driver holds on this host at a moment of rest: so that a test can say that a run
 // has left nothing behind.
 #pragma once
 
@@ -40,7 +40,9 @@ std::size_t ResidentBytes(pid_t pid);
 class LeftoversProbe {
  public:
   // Waits until the driver is at rest: pools full, nothing changing.
-  explicit LeftoversProbe(const ProcessDriver& driver);
+  LeftoversProbe(const Driver& driver, pid_t forkserver);
+  explicit LeftoversProbe(const ProcessDriver& driver)
+      : LeftoversProbe(driver, driver.forkserver_pid()) {}
 
   // Waits, within a bound, until the driver's footprint is what it was at the start. What is left
   // over otherwise, in words; "" if nothing.
@@ -51,7 +53,8 @@ class LeftoversProbe {
  private:
   [[nodiscard]] Footprint Now() const;
 
-  const ProcessDriver& driver_;
+  const Driver& driver_;
+  const pid_t forkserver_;
   Footprint before_;
 };
 

@@ -19,12 +19,17 @@ Result<std::unique_ptr<ProcessDriver>> StartProcessDriver(ProcessDriverOptions o
 }
 
 DriverUnderTest ProcessDriverUnderTest(std::size_t pool_size) {
-  return {pool_size == 0 ? "process_unpooled" : "process",
-          [pool_size]() -> Result<std::unique_ptr<Driver>> {
-            auto driver = StartProcessDriver(TestOptions(pool_size));
-            if (!driver) return Fail(driver.error());
-            return std::unique_ptr<Driver>(std::move(*driver));
-          }};
+  DriverUnderTest under_test;
+  under_test.name = pool_size == 0 ? "process_unpooled" : "process";
+  under_test.start = [pool_size]() -> Result<std::unique_ptr<Driver>> {
+    auto driver = StartProcessDriver(TestOptions(pool_size));
+    if (!driver) return Fail(driver.error());
+    return std::unique_ptr<Driver>(std::move(*driver));
+  };
+  under_test.forkserver = [](const Driver& driver) {
+    return dynamic_cast<const ProcessDriver&>(driver).forkserver_pid();
+  };
+  return under_test;
 }
 
 }  // namespace forkbox::sandbox::testing

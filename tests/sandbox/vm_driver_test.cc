@@ -1,18 +1,14 @@
-// What the driver of virtual machines promises beyond the contract of drivers: forks that are
-// machines of their own, a template that is booted again when it dies, an end that leaves nothing.
+// The driver of virtual machines itself: what it needs to start, which way it chooses, a template that
+// is booted again when it dies, an end that leaves nothing.
 #include <gmock/gmock.h>
 #include <signal.h>
-#include <sys/utsname.h>
 
 #include <chrono>
 #include <filesystem>
 #include <fstream>
-#include <set>
-#include <sstream>
 #include <thread>
 #include <vector>
 
-#include "tests/sandbox/sandbox_contract.h"
 #include "tests/sandbox/vm_driver_under_test.h"
 
 namespace forkbox::sandbox::testing {
@@ -20,8 +16,6 @@ namespace {
 
 using namespace std::chrono_literals;
 using schema::Outcome;
-using schema::Reason;
-using schema::State;
 using std::chrono::steady_clock;
 using ::testing::HasSubstr;
 using vm::VmDriver;
@@ -54,102 +48,6 @@ std::vector<pid_t> MachinesOf(pid_t parent) {
   }
   return machines;
 }
-
-// ------------------------------------------------------------------ forks
-
-class VmMachines : public SandboxContract {};
-
-TEST_P(VmMachines, EveryForkIsAMachineOfItsOwn) {
-  constexpr std::size_t kForks = 5;
-  std::vector<std::unique_ptr<Sandbox>> forks;
-  for (std::size_t i = 0; i < kForks; ++i) {
-    auto fork = driver().Fork("python", Python("").limits);
-    ASSERT_TRUE(fork) << fork.error().message;
-    forks.push_back(std::move(*fork));
-  }
-  std::set<std::string> kernels_randomness;
-  std::set<std::string> ids;
-  std::set<std::string> numbers;
-  schema::Source source;
-  source.code =
-      "import os, random, time, uuid\n"
-      "print(os.urandom(16).hex(), uuid.uuid4(), random.random(), time.time())";
-  for (const auto& fork : forks) {
-    using std::chrono::system_clock;
-    const auto now = [] {
-      return std::chrono::duration<double>(system_clock::now().time_since_epoch()).count();
-    };
-    const double before = now();
-    const Outcome outcome = fork->Run(source, {});
-    std::istringstream words(outcome.stdout_text);
-    std::string randomness;
-    std::string id;
-    std::string number;
-    double time = 0;
-    words >> randomness >> id >> number >> time;
-    ASSERT_TRUE(words) << Describe(outcome);
-    kernels_randomness.insert(randomness);
-    ids.insert(id);
-    numbers.insert(number);
-    EXPECT_GT(time, before - 1);
-    EXPECT_LT(time, now() + 1);
-  }
-  EXPECT_EQ(kernels_randomness.size(), kForks);
-  EXPECT_EQ(ids.size(), kForks);
-  EXPECT_EQ(numbers.size(), kForks);
-}
-
-TEST_P(VmMachines, OutcomesSayWhatTheyRanIn) {
-  const Outcome outcome = Run(Bash("uname -r"));
-  EXPECT_EQ(outcome.state, State::kCompleted) << Describe(outcome);
-  EXPECT_EQ(outcome.isolation, schema::Isolation::kVm);
-  EXPECT_EQ(outcome.accelerator, "tcg");
-  EXPECT_GT(outcome.usage.cpu.count(), 0);
-  EXPECT_GT(outcome.usage.peak_memory_bytes, 0U);
-  utsname host{};
-  ::uname(&host);
-  EXPECT_NE(outcome.stdout_text, std::string(host.release) + "\n");
-}
-
-TEST_P(VmMachines, ForMoreMemoryThanTheyHaveThereIsNone) {
-  auto& vm_driver = dynamic_cast<VmDriver&>(driver());
-  Job job = Bash("echo fits");
-  job.limits.memory_bytes = vm_driver.MostMemory();
-  EXPECT_EQ(Run(job).stdout_text, "fits\n");
-  ++job.limits.memory_bytes;
-  const auto refused = vm_driver.Fork("bash", job.limits);
-  ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
-  EXPECT_THAT(refused.error().message, HasSubstr("memory"));
-  EXPECT_THAT(refused.error().message,
-              HasSubstr(std::to_string(vm_driver.MostMemory() >> 20) + " MiB"));
-}
-
-TEST_P(VmMachines, CompileBeforeTheyRun) {
-  ASSERT_TRUE(IsReady(driver(), "go"));
-  Job job("go", "package main\n\nimport \"fmt\"\n\nfunc main() { fmt.Println(6 * 7) }\n");
-  std::vector<std::string> states;
-  job.sink = [&](const schema::Event& event) {
-    if (event.kind == schema::EventKind::kState) states.push_back(event.data);
-  };
-  const Outcome outcome = Run(job);
-  EXPECT_EQ(outcome.stdout_text, "42\n") << Describe(outcome) << outcome.compile_output;
-  EXPECT_THAT(states, ::testing::ElementsAre("compiling", "running"));
-  EXPECT_GT(outcome.timings.compile.count(), 0);
-  EXPECT_EQ(outcome.timings.total,
-            outcome.timings.fork + outcome.timings.compile + outcome.timings.exec);
-
-  job.source.code = "package main\n\nfunc main() { undefined() }\n";
-  const Outcome wrong = Run(job);
-  EXPECT_EQ(wrong.reason, Reason::kCompileFailed) << Describe(wrong);
-  EXPECT_THAT(wrong.compile_output, HasSubstr("undefined"));
-  EXPECT_EQ(wrong.stdout_text + wrong.stderr_text, "");
-}
-
-INSTANTIATE_TEST_SUITE_P(Drivers, VmMachines,
-                         ::testing::Values(VmDriverUnderTest(vm::Design::kLive),
-                                           VmDriverUnderTest(vm::Design::kSnapshot)),
-                         NameOf);
 
 // ------------------------------------------------------------------ the driver
 

@@ -33,6 +33,10 @@ DriverUnderTest VmDriverUnderTest(vm::Design design) {
   DriverUnderTest under_test;
   under_test.name = design == vm::Design::kLive ? "vm_live" : "vm_snapshot";
   under_test.cpu_factor = vm::kEmulationFactor;
+  under_test.slowness = 2;
+  under_test.forkserver = [](const Driver& driver) {
+    return dynamic_cast<const vm::VmDriver&>(driver).forkserver_pid();
+  };
   under_test.start = [design]() -> Result<std::unique_ptr<Driver>> {
     auto driver = StartVmDriver(VmTestOptions(design));
     if (!driver) return Fail(driver.error());
