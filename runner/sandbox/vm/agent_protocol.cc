@@ -21,7 +21,6 @@ using std::chrono::milliseconds;
 constexpr std::size_t kNumberBytes = sizeof(std::uint32_t);
 constexpr std::size_t kHeaderBytes = 2 * kNumberBytes;  // the size, which counts the kind, and that
 
-constexpr std::size_t kMaxReasonBytes = 4U << 10;
 constexpr std::size_t kMaxLanguagesBytes = 256U << 10;
 constexpr std::size_t kMaxStateBytes = 64;
 constexpr std::size_t kMaxLanguages = 256;
@@ -313,10 +312,11 @@ std::string EncodeFailed(std::string_view why) {
   return Framed(FrameKind::kFailed, body);
 }
 
-std::string EncodeLanguages(const std::vector<LanguageStatus>& languages) {
+std::string EncodeLanguages(const Description& description) {
   WireWriter body;
-  body.U32(static_cast<std::uint32_t>(languages.size()));
-  for (const LanguageStatus& language : languages) WriteLanguage(body, language);
+  for (const std::uint64_t number : description.drawn) body.U64(number);
+  body.U32(static_cast<std::uint32_t>(description.languages.size()));
+  for (const LanguageStatus& language : description.languages) WriteLanguage(body, language);
   return Framed(FrameKind::kLanguages, body);
 }
 
@@ -381,17 +381,18 @@ Result<std::string> DecodeFailed(std::string_view body) {
   return TextBody(body, kMaxReasonBytes, "failure");
 }
 
-Result<std::vector<LanguageStatus>> DecodeLanguages(std::string_view body) {
+Result<Description> DecodeLanguages(std::string_view body) {
   WireReader in(body);
+  Description description;
+  for (std::uint64_t& number : description.drawn) number = in.U64();
   // The numbers of a language take more than this: no matter, it bounds what is reserved.
   const std::uint32_t count = in.Count(kNumberBytes);
-  std::vector<LanguageStatus> languages;
   if (!in.ok() || count > kMaxLanguages) return Malformed("languages");
   for (std::uint32_t i = 0; i < count; ++i) {
-    if (!ReadLanguage(in, &languages.emplace_back())) return Malformed("language");
+    if (!ReadLanguage(in, &description.languages.emplace_back())) return Malformed("language");
   }
   if (!in.AtEnd()) return Malformed("languages");
-  return languages;
+  return description;
 }
 
 Result<Output> DecodeOutput(std::string_view body) {
@@ -427,6 +428,7 @@ Result<End> DecodeEnd(std::string_view body) {
   }
   if (!ReadTime(in, &end.compile) || end.compile > kLongestTime) return Malformed("time");
   end.message = in.Text();
+  if (end.message.size() > kMaxReasonBytes) return Malformed("message");
   bool has_value = false;
   if (!ReadFlag(in, &has_value)) return Malformed("value");
   const std::string_view value = in.Text();

@@ -28,16 +28,16 @@
 
 namespace forkbox::sandbox::vm {
 
-inline constexpr std::uint32_t kAgentVersion = 1;
+inline constexpr std::uint32_t kAgentVersion = 2;
 
 enum class FrameKind : std::uint32_t {
-  kJob = 1,       // to the agent
-  kDescribe = 2,  // to the agent: answered with kLanguages
-  kReady = 16,    // u32 version
-  kFailed = 17,   // text: why the agent cannot serve; instead of kReady, or of kEnd
-  kLanguages = 18,
-  kOutput = 19,  // u32 stream (1 stdout, 2 stderr), text
-  kState = 20,   // text: a phase of the run, "compiling", "running"
+  kJob = 1,         // to the agent
+  kDescribe = 2,    // to the agent: answered with kLanguages
+  kReady = 16,      // u32 version
+  kFailed = 17,     // text: why the agent cannot serve; instead of kReady, or of kEnd
+  kLanguages = 18,  // what the processor drew, then the languages
+  kOutput = 19,     // u32 stream (1 stdout, 2 stderr), text
+  kState = 20,      // text: a phase of the run, "compiling", "running"
   kEnd = 21,
 };
 
@@ -46,6 +46,7 @@ enum class FrameKind : std::uint32_t {
 inline constexpr std::size_t kMaxJobBytes = 96U << 20;
 inline constexpr std::size_t kMaxOutputPiece = 64U << 10;
 inline constexpr std::size_t kMaxAnswerBytes = 4U << 20;  // kEnd: a value or a compiler's output
+inline constexpr std::size_t kMaxReasonBytes = 4U << 10;  // of kFailed, and a message of kEnd
 
 inline constexpr std::size_t kSeedBytes = 64;
 using Seed = std::array<std::uint8_t, kSeedBytes>;
@@ -77,12 +78,21 @@ struct End {
   std::chrono::microseconds compile{0};
 };
 
+// Two numbers of the processor's own generator (RDRAND), which no seed of ours reaches; zeros where
+// there is none. Copies of a machine that draw the same share more than they may.
+using Drawn = std::array<std::uint64_t, 2>;
+
+struct Description {
+  Drawn drawn{};  // before the kernel was given its seed
+  std::vector<LanguageStatus> languages;
+};
+
 // One frame, header included.
 std::string EncodeJob(const Job& job);
 std::string EncodeDescribe(const Awakening& awakening);
 std::string EncodeReady();
 std::string EncodeFailed(std::string_view why);
-std::string EncodeLanguages(const std::vector<LanguageStatus>& languages);
+std::string EncodeLanguages(const Description& description);
 std::string EncodeOutput(schema::EventKind stream, std::string_view piece);  // kStdout, kStderr
 std::string EncodeState(std::string_view state);
 std::string EncodeEnd(const End& end);
@@ -104,7 +114,7 @@ Result<Job> DecodeJob(std::string_view body);
 Result<Awakening> DecodeDescribe(std::string_view body);
 Result<void> DecodeReady(std::string_view body);
 Result<std::string> DecodeFailed(std::string_view body);
-Result<std::vector<LanguageStatus>> DecodeLanguages(std::string_view body);
+Result<Description> DecodeLanguages(std::string_view body);
 Result<Output> DecodeOutput(std::string_view body);
 Result<std::string> DecodeState(std::string_view body);
 Result<End> DecodeEnd(std::string_view body);

@@ -124,9 +124,11 @@ TEST(AgentProtocol, LanguagesArriveAsTheyWereSent) {
   LanguageStatus absent;
   absent.id = "ruby";
   absent.reason = "not installed";
-  const auto languages =
-      DecodeLanguages(Travel(Reads::kAnswers, EncodeLanguages({SomeLanguage(), absent})).body);
-  ASSERT_TRUE(languages);
+  const auto description = DecodeLanguages(
+      Travel(Reads::kAnswers, EncodeLanguages({{5, ~0ULL}, {SomeLanguage(), absent}})).body);
+  ASSERT_TRUE(description);
+  EXPECT_EQ(description->drawn, (Drawn{5, ~0ULL}));
+  const std::vector<LanguageStatus>* languages = &description->languages;
   ASSERT_EQ(languages->size(), 2U);
   const LanguageStatus& go = languages->at(0);
   EXPECT_EQ(go.id, "go");
@@ -241,7 +243,7 @@ std::vector<Kind> Kinds() {
        [](auto b) { return !!DecodeDescribe(b); }},
       {"ready", Reads::kAnswers, EncodeReady(), [](auto b) { return !!DecodeReady(b); }},
       {"failed", Reads::kAnswers, EncodeFailed("why"), [](auto b) { return !!DecodeFailed(b); }},
-      {"languages", Reads::kAnswers, EncodeLanguages({SomeLanguage(), SomeLanguage()}),
+      {"languages", Reads::kAnswers, EncodeLanguages({{7, 8}, {SomeLanguage(), SomeLanguage()}}),
        [](auto b) { return !!DecodeLanguages(b); }},
       {"output", Reads::kAnswers, EncodeOutput(EventKind::kStdout, "text"),
        [](auto b) { return !!DecodeOutput(b); }},
@@ -295,14 +297,14 @@ TEST(AgentProtocol, TextsBeyondTheirBoundsAreRefused) {
 
 TEST(AgentProtocol, CountsThatCannotFollowAreRefused) {
   WireWriter many;
-  many.U32(0xffffffff);
+  for (int i = 0; i < 5; ++i) many.U32(0xffffffff);
   EXPECT_FALSE(DecodeLanguages(many.bytes()));
-  EXPECT_FALSE(
-      DecodeLanguages(Body(EncodeLanguages(std::vector<LanguageStatus>(300, SomeLanguage())))));
+  EXPECT_FALSE(DecodeLanguages(
+      Body(EncodeLanguages({{}, std::vector<LanguageStatus>(300, SomeLanguage())}))));
   LanguageStatus wordy = SomeLanguage();
   wordy.aliases.assign(1000, "x");
-  EXPECT_FALSE(DecodeLanguages(Body(EncodeLanguages({wordy}))));
-  EXPECT_FALSE(DecodeLanguages(Body(EncodeLanguages({LanguageStatus{}})))) << "without an id";
+  EXPECT_FALSE(DecodeLanguages(Body(EncodeLanguages({{}, {wordy}}))));
+  EXPECT_FALSE(DecodeLanguages(Body(EncodeLanguages({{}, {LanguageStatus{}}})))) << "without an id";
 }
 
 TEST(AgentProtocol, EndsThatNoProgramHasAreRefused) {
@@ -339,6 +341,12 @@ TEST(AgentProtocol, EndsThatNoProgramHasAreRefused) {
           [](End* end) { end->value_json = std::string(2000, '[') + std::string(2000, ']'); });
   refused("a large value",
           [](End* end) { end->value_json = '"' + std::string(2U << 20, 'x') + '"'; });
+  // An encoder of ours would have cut it.
+  std::string body = Body(EncodeEnd(Exited(0)));
+  WireWriter message;
+  message.Text(std::string(kMaxReasonBytes + 1, 'm'));
+  body.replace(body.size() - 16, 4, message.bytes());
+  EXPECT_FALSE(DecodeEnd(body)) << "a long message";
   refused("no text", [](End* end) { end->compile_output = "\xff"; });
 }
 

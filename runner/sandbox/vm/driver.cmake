@@ -11,3 +11,4 @@ app_library(vm
   PUBLIC app::vm_sandbox app::vm_machine_source app::vm_machine app::vm_image app::vm_kvm_probe
          app::sandbox app::schema app::base
   PRIVATE app::vm_live app::vm_snapshot app::vm_protocol)
+app_test(vm_proof_test SOURCES proof_test.cc LIBS app::vm LABEL unit)

@@ -12,8 +12,9 @@ struct KvmVerdict {
   std::string reason;  // why not, or how fast: "1.1 M iterations/s of CPU time, wants 100"
 };
 
-// Runs in a process of its own, which is killed after some 300 ms: a hanging ioctl(2) holds nothing
-// up. Call with the privileges that open the device (root), before there are threads.
+// Runs in a process of its own, which is killed after two seconds: a hanging ioctl(2) holds nothing
+// up for longer, and a busy host still gets it done. Call with the privileges that open the device
+// (root), before there are threads.
 KvmVerdict ProbeKvm(const std::string& device = "/dev/kvm");
 
 }  // namespace forkbox::sandbox::vm

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -60,6 +61,20 @@ TEST(KvmProbeTest, ADeviceThatWeMayNotOpenIsNotUsable) {
   ::unlink(path.c_str());
   EXPECT_FALSE(verdict.usable);
   EXPECT_THAT(verdict.reason, HasSubstr("cannot be opened: Permission denied"));
+}
+
+// A host with more to do than processors: whoever is asked comes to it half a second late.
+bool children_are_late = false;
+void ComeLate() {
+  if (children_are_late) ::usleep(500'000);
+}
+
+TEST(KvmProbeTest, ABusyHostIsWaitedFor) {
+  ASSERT_EQ(::pthread_atfork(nullptr, nullptr, ComeLate), 0);
+  children_are_late = true;
+  const KvmVerdict verdict = ProbeKvm("/dev/null");
+  children_are_late = false;
+  EXPECT_THAT(verdict.reason, HasSubstr("is not KVM"));
 }
 
 TEST(KvmProbeTest, TheDeviceOfThisMachineGetsAVerdictInTimeAndLeavesNoChild) {

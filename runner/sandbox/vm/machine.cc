@@ -21,7 +21,10 @@ namespace {
 // whole and translated anew.
 constexpr int kTranslatedMib = 512;
 
-std::string InImage(const char* name) { return std::string(kImageFolder) + "/" + name; }
+// For reads of the disks that are in flight; of QEMU's own accord they would be 64.
+constexpr int kDiskThreads = 16;
+
+std::string InImage(const Machine& machine, const char* name) { return machine.image + "/" + name; }
 
 std::string Number(std::uint64_t number) { return std::to_string(number); }
 
@@ -32,8 +35,11 @@ std::vector<std::string> CommonWords(const Machine& machine, const MachineFds& f
   std::vector<std::string> words{
       kQemuPath,
       // acpi=on: the kernel finds virtio devices through the DSDT, Debian's knows no other way.
+      // mem-merge=off: pages of two tenants that the host merges tell by the time of a write what
+      // is in the other's.
       "-M",
-      "microvm,memory-backend=ram,acpi=on,pit=off,pic=off,rtc=on,isa-serial=on,pcie=off",
+      "microvm,memory-backend=ram,acpi=on,pit=off,pic=off,rtc=on,isa-serial=on,pcie=off,"
+      "mem-merge=off,dump-guest-core=off",
       "-m",
       ram_mib,
       "-smp",
@@ -56,6 +62,8 @@ std::vector<std::string> CommonWords(const Machine& machine, const MachineFds& f
     // are translated byte by byte: clearing a page in words takes less than half the time.
     add("-cpu", "max,-la57,-erms,-fsrm");
   }
+  // Its cell has a limit of them, and a thread that cannot be started is QEMU's end.
+  add("-object", "main-loop,id=main-loop,thread-pool-max=" + std::to_string(kDiskThreads));
   if (fds.ram < 0) {
     add("-object", "memory-backend-ram,id=ram,size=" + ram_mib);
   } else {
@@ -69,7 +77,7 @@ std::vector<std::string> CommonWords(const Machine& machine, const MachineFds& f
   for (const char* disk : {kBaseDisk, kRuntimeDisk}) {
     const std::string id = disk == kBaseDisk ? "base" : "runtime";
     add("-drive",
-        "if=none,id=" + id + ",file=" + InImage(disk) + ",format=raw,readonly=on,file.locking=off");
+        "if=none,id=" + id + ",file=" + InImage(machine, disk) + ",format=raw,readonly=on,file.locking=off");
     add("-device", "virtio-blk-device,drive=" + id);
   }
   add("-chardev", "socket,id=monitor,fd=" + std::to_string(fds.monitor));
@@ -79,14 +87,17 @@ std::vector<std::string> CommonWords(const Machine& machine, const MachineFds& f
 }
 
 std::string KernelWords(const Machine& machine) {
-  // A panic ends the machine (with -no-reboot). On hardware-reduced ACPI there is no timer to
+  // A panic ends the machine: with -no-reboot, which takes a microvm's word for it (a triple fault:
+  // reboot=t) only. On hardware-reduced ACPI there is no timer to
   // calibrate the time stamp counter by: without its frequency the kernel can wait for ever.
-  std::string words = "console=ttyS0 panic=-1 quiet tsc_early_khz=" + Number(machine.tsc_khz);
+  std::string words =
+      "console=ttyS0 panic=-1 reboot=t quiet tsc_early_khz=" + Number(machine.tsc_khz);
   if (machine.accelerator == Accelerator::kTcg) {
     // Nothing here checks the counter against another clock, so that without being told the kernel
     // does not trust it and counts jiffies. Translated code is kept by its virtual address: with
-    // another one at every exec it would all be translated again. And there is no processor that
-    // could be misled to speculate.
+    // another one at every exec it would all be translated again. The
+    // mitigations cost much here and protect the tenants of one machine from each other: it has
+    // one.
     words += " tsc=reliable norandmaps mitigations=off";
   }
   return words;
@@ -145,8 +156,8 @@ std::vector<std::string> BootCommand(const Machine& machine, const MachineFds& f
   // descriptor of its own, and the pipe behind one cannot be opened anew with another uid.)
   for (const std::string& word :
        {std::string("-chardev"), std::string("stdio,id=console,signal=off"), std::string("-serial"),
-        std::string("chardev:console"), std::string("-kernel"), InImage(kKernelFile),
-        std::string("-initrd"), InImage(kInitrdFile), std::string("-append"),
+        std::string("chardev:console"), std::string("-kernel"), InImage(machine, kKernelFile),
+        std::string("-initrd"), InImage(machine, kInitrdFile), std::string("-append"),
         KernelWords(machine)}) {
     words.push_back(word);
   }

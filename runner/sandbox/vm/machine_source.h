@@ -6,6 +6,7 @@
 // Thread-safe once Prepare() has returned.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -21,6 +22,7 @@ namespace forkbox::sandbox::vm {
 struct ReadyMachine {
   ReadyFork fork;
   UniqueFd monitor;  // QMP of a machine that is paused; invalid for one that runs already
+  std::shared_ptr<const void> lease = {};  // what must not end before it does
 
   // For a machine that is kept for later: waits until it has come up whole, so that one that
   // cannot is not found out by the run that it is given to. At once for one that runs already.
@@ -38,9 +40,14 @@ class MachineSource {
   [[nodiscard]] virtual std::string_view name() const = 0;  // "live", "snapshot"
 
   // Boots the template and waits until it has warmed up and can be forked. Called again, it makes
-  // a new one; machines of the old one live on. kUnavailable or kDeadlineExceeded with the reason,
+  // a new one. Machines of the old one live on where they are processes of their own (snapshot);
+  // live ones are its children and end with it. kUnavailable or kDeadlineExceeded with the reason,
   // the end of what the guest's kernel or QEMU said included.
   virtual Result<void> Prepare(Deadline deadline) = 0;
+
+  // What Prepare() made is not wanted, or is being made: until it is called again nothing of it
+  // runs. Machines that there are may end.
+  virtual void Stop() {}
 
   // kUnavailable when there is no template (any more), or no room for another machine.
   virtual Result<ReadyMachine> Fork(Deadline deadline) = 0;

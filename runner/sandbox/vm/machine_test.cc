@@ -43,13 +43,12 @@ TEST(MachineTest, OnlyTheTemplateBootsAndOnlyItWritesToTheMemoryFile) {
   const auto boot = BootCommand(kEmulated, {3, 4, 5}, "");
   EXPECT_THAT(ValuesOf(boot, "-kernel"), testing::ElementsAre("/image/vmlinuz"));
   EXPECT_THAT(ValuesOf(boot, "-initrd"), testing::ElementsAre("/image/initrd.cpio.gz"));
-  EXPECT_THAT(ValuesOf(boot, "-object"),
-              testing::ElementsAre(HasSubstr("mem-path=/proc/self/fd/5,share=on")));
+  EXPECT_THAT(ValuesOf(boot, "-object"), Contains(HasSubstr("mem-path=/proc/self/fd/5,share=on")));
   EXPECT_THAT(boot, Not(Contains("-incoming")));
 
   const auto fork = ForkCommand(kEmulated, {3, 4, 5}, "");
-  EXPECT_THAT(ValuesOf(fork, "-object"),
-              testing::ElementsAre(HasSubstr("mem-path=/proc/self/fd/5,share=off")));
+  EXPECT_THAT(ValuesOf(fork, "-object"), Contains(HasSubstr("mem-path=/proc/self/fd/5,share=off")));
+  EXPECT_THAT(ValuesOf(fork, "-object"), Not(Contains(HasSubstr("share=on"))));
   EXPECT_THAT(ValuesOf(fork, "-incoming"), testing::ElementsAre("defer"));
   EXPECT_THAT(fork, Contains("-S"));
   for (const char* option : {"-kernel", "-initrd", "-append"}) {
@@ -59,10 +58,27 @@ TEST(MachineTest, OnlyTheTemplateBootsAndOnlyItWritesToTheMemoryFile) {
 
 TEST(MachineTest, WithoutAMemoryFileItsMemoryIsItsOwn) {
   const auto boot = BootCommand(kEmulated, {10, 11, -1}, "");
-  EXPECT_THAT(ValuesOf(boot, "-object"),
-              testing::ElementsAre("memory-backend-ram,id=ram,size=512M"));
+  EXPECT_THAT(ValuesOf(boot, "-object"), Contains("memory-backend-ram,id=ram,size=512M"));
   EXPECT_THAT(ValuesOf(boot, "-chardev"), Contains("socket,id=agent,fd=10"));
   EXPECT_THAT(ValuesOf(boot, "-chardev"), Contains("socket,id=monitor,fd=11"));
+}
+
+// What the host could merge with another tenant's, or leave on its disk.
+TEST(MachineTest, TheMemoryOfAMachineIsNoOnesElse) {
+  for (const Machine& machine : {kEmulated, kHardware}) {
+    const std::string words = ValuesOf(ForkCommand(machine, {3, 4, 5}, ""), "-M").at(0);
+    EXPECT_THAT(words, HasSubstr(",mem-merge=off"));
+    EXPECT_THAT(words, HasSubstr(",dump-guest-core=off"));
+  }
+}
+
+// More threads than a cell may have would be the end of a program that only reads much at once.
+TEST(MachineTest, TheThreadsThatReadDisksAreFew) {
+  for (const auto& words :
+       {BootCommand(kEmulated, {3, 4, -1}, ""), ForkCommand(kHardware, {3, 4, 5}, "")}) {
+    EXPECT_THAT(ValuesOf(words, "-object"),
+                Contains(HasSubstr("main-loop,id=main-loop,thread-pool-max=16")));
+  }
 }
 
 TEST(MachineTest, TheSandboxIsLeftOutOrAsAsked) {

@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -37,7 +38,9 @@ milliseconds Left(Deadline deadline) {
                   milliseconds(0));
 }
 
-Result<std::vector<LanguageStatus>> AskLanguages(ReadyMachine machine, Deadline deadline) {
+Result<Description> AskLanguages(ReadyMachine machine, Deadline deadline) {
+  // No stranger has been in it: should it not come up, QEMU's words are worth having.
+  if (auto loaded = machine.AwaitLoaded(deadline); !loaded) return Fail(loaded.error());
   if (auto resumed = machine.Resume(); !resumed) return Fail(resumed.error());
   const int channel = machine.fork.channel.get();
   const std::string question = EncodeDescribe(FreshAwakening());
@@ -73,13 +76,35 @@ Result<std::vector<LanguageStatus>> AskLanguages(ReadyMachine machine, Deadline 
   }
 }
 
+// A number of one that is also one of the other: their kernels may have drawn before us, and not
+// equally often.
+bool ShareANumber(const Drawn& one, const Drawn& other) {
+  return std::any_of(one.begin(), one.end(), [&](std::uint64_t number) {
+    return number != 0 && std::find(other.begin(), other.end(), number) != other.end();
+  });
+}
+
+// The languages of two forks, of which neither was asked before both were there.
+Result<std::vector<LanguageStatus>> AskTwo(MachineSource& source, Deadline deadline) {
+  std::array<Result<ReadyMachine>, 2> machines{source.Fork(deadline), source.Fork(deadline)};
+  std::array<Description, 2> described;
+  for (std::size_t i = 0; i < machines.size(); ++i) {
+    if (!machines[i]) return Fail(machines[i].error());
+    auto answer = AskLanguages(std::move(*machines[i]), deadline);
+    if (!answer) return Fail(answer.error());
+    described[i] = std::move(*answer);
+  }
+  if (ShareANumber(described[0].drawn, described[1].drawn)) {
+    return Fail(ErrorCode::kUnavailable, "the processors of two forks draw the same numbers");
+  }
+  return std::move(described[0].languages);
+}
+
 }  // namespace
 
 Result<std::vector<LanguageStatus>> Prove(MachineSource& source, std::string_view accelerator,
                                           Deadline deadline) {
-  auto asked = source.Fork(deadline);
-  if (!asked) return Fail(asked.error());
-  auto languages = AskLanguages(std::move(*asked), deadline);
+  auto languages = AskTwo(source, deadline);
   if (!languages) return languages;
 
   const auto is_ready = [&](const Program& program) {

@@ -11,9 +11,9 @@
 
 namespace forkbox::sandbox::vm {
 
-// Asks one fork for its languages, and has two more, which are there at the same time, run a
-// program: each must give the known answer, and each other randomness. The languages, or an Error
-// that says what was shown instead.
+// Asks two forks, which are there at the same time, for their languages and what their processors
+// draw, which must not be the same; and has two more run a program: each must give the known
+// answer, and each other randomness. The languages, or an Error that says what was shown instead.
 Result<std::vector<LanguageStatus>> Prove(MachineSource& source, std::string_view accelerator,
                                           Deadline deadline);
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -31,50 +32,34 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
+// What a guest says once it has a job is never part of a message of ours: that ends in our log.
 constexpr const char* kBrokeProtocol = "the agent in the virtual machine broke the protocol";
+constexpr const char* kAgentFailed = "the agent in the virtual machine failed";
+constexpr const char* kCouldNotRun = "the agent in the virtual machine could not run the program";
 
 // A machine whose agent has hung up is about to end; how long its status may take to say so.
 constexpr milliseconds kBurialTime{5000};
 // The socket holds a few hundred KiB. What a machine sends on while that is read is not waited for.
 constexpr int kMaxLastReads = 16;
 constexpr std::size_t kReadBytes = 64U << 10;
-// Of what QEMU complained about.
-constexpr std::size_t kComplaintBytes = 512;
 
-// The end of what QEMU says on its standard error, for a message on one line.
-class Complaint {
+// What QEMU complains about: taken, so that it never waits for us, and thrown away. A guest that
+// has got into QEMU writes there what it likes, and what we say ends in our log.
+class Complaints {
  public:
-  explicit Complaint(UniqueFd pipe) : pipe_(std::move(pipe)) {
+  explicit Complaints(UniqueFd pipe) : pipe_(std::move(pipe)) {
     ::fcntl(pipe_.get(), F_SETFL, O_NONBLOCK);
   }
   [[nodiscard]] int fd() const { return pipe_.get(); }
 
-  // False when there is nothing more now.
-  bool Pump() {
+  void Pump() {
     std::array<char, 4096> buffer;
-    if (!pipe_) return false;
     const ssize_t n = ::read(pipe_.get(), buffer.data(), buffer.size());
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return false;
-    if (n <= 0) {
-      pipe_.Reset();
-      return false;
-    }
-    text_.append(buffer.data(), static_cast<std::size_t>(n));
-    if (text_.size() > kComplaintBytes) text_.erase(0, text_.size() - kComplaintBytes);
-    return true;
-  }
-
-  [[nodiscard]] std::string Line() const {
-    std::string line = text_;
-    std::replace_if(
-        line.begin(), line.end(), [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
-    line.erase(line.find_last_not_of(' ') + 1);
-    return schema::ToValidUtf8(line);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) pipe_.Reset();
   }
 
  private:
   UniqueFd pipe_;
-  std::string text_;
 };
 
 std::string EndOf(int wait_status) {
@@ -88,10 +73,11 @@ class MachineRun {
  public:
   // `answers`: a descriptor of the channel to read from; the fork's own is closed once the job is
   // in it.
-  MachineRun(ReadyFork* fork, const schema::Limits& limits, int cpu_factor,
+  MachineRun(ReadyFork* fork, const schema::Limits& limits, schema::EntryKind entry, int cpu_factor,
              milliseconds compile_time, int cancel_fd, std::string job, UniqueFd answers,
              const EventSink& sink)
       : limits_(limits),
+        entry_(entry),
         compile_time_(compile_time),
         cancel_fd_(cancel_fd),
         status_(fork->status.get()),
@@ -100,7 +86,7 @@ class MachineRun {
         cpu_(fork->cpu_usage.get(), limits.cpu * cpu_factor),
         job_(std::move(fork->channel), std::move(job)),
         answers_(std::move(answers)),
-        complaint_(std::move(fork->stderr_pipe)),
+        complaints_(std::move(fork->stderr_pipe)),
         out_(limits.output_bytes, schema::EventKind::kStdout, sink),
         err_(limits.output_bytes, schema::EventKind::kStderr, sink),
         start_(steady_clock::now()),
@@ -149,14 +135,14 @@ class MachineRun {
     // Negative descriptors are skipped (poll(2)).
     std::array<pollfd, 5> polled{{{answers_.get(), POLLIN, 0},
                                   {job_.fd(), POLLOUT, 0},
-                                  {complaint_.fd(), POLLIN, 0},
+                                  {complaints_.fd(), POLLIN, 0},
                                   {cancel_fd_, POLLIN, 0},
                                   {status_, POLLIN, 0}}};
     if (::ppoll(polled.data(), polled.size(), &timeout, nullptr) <= 0) return;
     if (polled[3].revents != 0) return EndBecause(Reason::kCancelled);
     if (polled[0].revents != 0) PumpAnswers();
     if (polled[1].revents != 0) job_.Pump();
-    if (polled[2].revents != 0) complaint_.Pump();
+    if (polled[2].revents != 0) complaints_.Pump();
     if (polled[4].revents != 0) HearStatus();
   }
 
@@ -224,20 +210,21 @@ class MachineRun {
     return true;
   }
 
-  // Compiling, if at all, comes once, and running once after it.
+  // Compiling comes once where there is a compiler at all, and running once after it.
   bool HearState(std::string_view body) {
     const auto state = DecodeState(body);
     if (!state) return false;
     const Phase next = *state == "compiling" ? Phase::kCompiling : Phase::kRunning;
-    if (next <= phase_) return false;
     const bool compiles = compile_time_.count() > 0;
-    if (compiles && !ended_) {
+    if (next <= phase_ || (next == Phase::kCompiling && !compiles)) return false;
+    if (ended_) return true;  // it was too late
+    if (compiles) {
       run_start_ = steady_clock::now();
       deadline_ = run_start_ + (next == Phase::kCompiling ? compile_time_ : limits_.wall);
       cpu_.Start(run_start_);
     }
-    if (compiles || next == Phase::kRunning) phase_ = next;
-    if (sink_ && !ended_) sink_({schema::EventKind::kState, *state});
+    phase_ = next;
+    if (sink_) sink_({schema::EventKind::kState, *state});
     return true;
   }
 
@@ -246,24 +233,37 @@ class MachineRun {
     if (!end) return false;
     answers_.Reset();
     if (ended_) return true;  // it was too late
-    EndBecause(end->reason, std::move(end->message));
+    EndBecause(end->reason);
     outcome_.exit_code = end->exit_code;
     outcome_.signal = end->signal;
     outcome_.stdout_truncated = end->stdout_truncated;
     outcome_.stderr_truncated = end->stderr_truncated;
     outcome_.compile_output = std::move(end->compile_output);
-    if (end->reason == Reason::kExited && end->exit_code == 0) {
+    CutCompileOutput();
+    if (end->reason == Reason::kSandboxFailed) outcome_.message = kCouldNotRun;
+    if (entry_ == schema::EntryKind::kFunction && end->reason == Reason::kExited &&
+        end->exit_code == 0) {
       outcome_.value_json = std::move(end->value_json);
+      // Why there is none is told to nobody but the function's owner.
+      if (!outcome_.value_json) outcome_.message = std::move(end->message);
     }
     compile_said_ = end->compile;
     return true;
   }
 
+  void CutCompileOutput() {
+    std::string& text = outcome_.compile_output;
+    if (text.size() <= limits_.output_bytes) return;
+    text.resize(limits_.output_bytes);
+    text.resize(text.size() - schema::IncompleteUtf8Suffix(text));
+    // Of a program that did not compile it stands for what that printed.
+    if (outcome_.reason == Reason::kCompileFailed) outcome_.stderr_truncated = true;
+  }
+
   bool HearFailure(std::string_view body) {
-    auto why = DecodeFailed(body);
-    if (!why) return false;
+    if (!DecodeFailed(body)) return false;
     answers_.Reset();
-    EndBecause(Reason::kSandboxFailed, "the agent in the virtual machine failed: " + *why);
+    EndBecause(Reason::kSandboxFailed, kAgentFailed);
     return true;
   }
 
@@ -282,12 +282,7 @@ class MachineRun {
   void MachineIsGone(const std::string& how) {
     if (ended_) return;
     if (OomKills(memory_events_) > 0) return EndBecause(Reason::kOutOfMemory);
-    for (int reads = 0; reads < kMaxLastReads && complaint_.Pump(); ++reads) {
-    }
-    std::string message = "the virtual machine ended by itself (" + how + ")";
-    const std::string line = complaint_.Line();
-    if (!line.empty()) message += ": " + line;
-    EndBecause(Reason::kSandboxFailed, std::move(message));
+    EndBecause(Reason::kSandboxFailed, "the virtual machine ended by itself (" + how + ")");
   }
 
   void ReadTheRest() {
@@ -295,14 +290,23 @@ class MachineRun {
     }
   }
 
+  // The guest's word for it, within what the host has seen go by before the program ran; the rest
+  // is the program's.
+  [[nodiscard]] microseconds CompileTime(microseconds whole) const {
+    if (compile_time_.count() == 0) return microseconds(0);
+    const Reason reason = outcome_.reason;
+    const bool a_program_ended =
+        compile_said_ && reason != Reason::kCompileFailed && reason != Reason::kSandboxFailed;
+    const microseconds most = phase_ == Phase::kCompiling && !a_program_ended
+                                  ? whole
+                                  : std::chrono::duration_cast<microseconds>(run_start_ - start_);
+    return std::clamp(compile_said_.value_or(most), microseconds(0), most);
+  }
+
   Outcome Finish() {
     ReadTheRest();  // what it printed before it met its limit
     const auto whole = std::chrono::duration_cast<microseconds>(end_ - start_);
-    const auto before_run = std::chrono::duration_cast<microseconds>(run_start_ - start_);
-    // The guest's word for it: within what has really passed.
-    const microseconds compile =
-        std::clamp(compile_said_.value_or(phase_ == Phase::kCompiling ? whole : before_run),
-                   microseconds(0), whole);
+    const microseconds compile = CompileTime(whole);
     outcome_.state = schema::StateOf(outcome_.reason, outcome_.exit_code);
     outcome_.stdout_truncated = outcome_.stdout_truncated || out_.truncated();
     outcome_.stderr_truncated = outcome_.stderr_truncated || err_.truncated();
@@ -320,6 +324,7 @@ class MachineRun {
   }
 
   const schema::Limits& limits_;
+  const schema::EntryKind entry_;
   const milliseconds compile_time_;
   const int cancel_fd_;
   const int status_;
@@ -329,7 +334,7 @@ class MachineRun {
   Feed job_;
   UniqueFd answers_;  // closed when nothing that comes is of interest any more
   FrameReader reader_{Reads::kAnswers};
-  Complaint complaint_;
+  Complaints complaints_;
   CappedOutput out_;
   CappedOutput err_;
   const steady_clock::time_point start_;
@@ -349,6 +354,10 @@ std::string JobFrame(const std::string& language, const schema::Limits& limits,
   Job job;
   job.language = language;
   job.limits = limits;
+  // Whatever ends the run, more than may be kept has come when there was more.
+  if (job.limits.output_bytes < std::numeric_limits<std::uint64_t>::max()) {
+    ++job.limits.output_bytes;
+  }
   job.source = source;
   job.source.cases.clear();
   job.awakening = FreshAwakening();
@@ -404,8 +413,8 @@ Outcome VmSandbox::Run(const schema::Source& source, const EventSink& sink) {
     outcome.message = "the virtual machine could not be resumed: " + resumed.error().message;
     return done();
   }
-  outcome = MachineRun(&fork, limits_, cpu_factor_, compile_time_, cancel_.get(), std::move(frame),
-                       std::move(answers), sink)
+  outcome = MachineRun(&fork, limits_, source.entry, cpu_factor_, compile_time_, cancel_.get(),
+                       std::move(frame), std::move(answers), sink)
                 .UntilEnd();
   return done();
 }

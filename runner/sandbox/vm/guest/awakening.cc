@@ -1,5 +1,6 @@
 #include "runner/sandbox/vm/guest/awakening.h"
 
+#include <cpuid.h>
 #include <fcntl.h>
 #include <linux/random.h>
 #include <sys/ioctl.h>
@@ -21,7 +22,31 @@ struct SeedInfo {
 };
 static_assert(offsetof(SeedInfo, seed) == sizeof(rand_pool_info));
 
+// CPUID.01H:ECX (Intel SDM 2A): whether there is RDRAND.
+bool HasRdrand() {
+  unsigned int eax = 0;
+  unsigned int ebx = 0;
+  unsigned int ecx = 0;
+  unsigned int edx = 0;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_RDRND) != 0;
+}
+
 }  // namespace
+
+Drawn DrawFromProcessor() {
+  // An attempt may find nothing ready; Intel has it made ten times.
+  constexpr int kAttempts = 10;
+  Drawn drawn{};
+  if (!HasRdrand()) return drawn;
+  for (std::uint64_t& number : drawn) {
+    bool ready = false;
+    for (int attempt = 0; attempt < kAttempts && !ready; ++attempt) {
+      asm volatile("rdrand %0" : "=r"(number), "=@ccc"(ready));
+    }
+    if (!ready) number = 0;
+  }
+  return drawn;
+}
 
 Result<void> Awake(const Awakening& awakening) {
   constexpr std::int64_t kSecond = 1'000'000'000;

@@ -7,6 +7,9 @@
 
 namespace forkbox::sandbox::vm {
 
+// What the processor itself draws, to be asked before anything else has.
+Drawn DrawFromProcessor();
+
 // kInternal when the kernel refuses: then nothing may run.
 Result<void> Awake(const Awakening& awakening);
 

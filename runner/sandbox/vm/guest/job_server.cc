@@ -29,8 +29,11 @@ void JobServer::Serve(const Frame& frame, const Send& send) {
   if (frame.kind == FrameKind::kDescribe) {
     auto awakening = DecodeDescribe(frame.body);
     if (!awakening) return send(EncodeFailed(awakening.error().message));
+    Description description;
+    description.drawn = draw_();
     if (auto awake = awake_(*awakening); !awake) return send(EncodeFailed(awake.error().message));
-    return send(EncodeLanguages(driver_.Languages()));
+    description.languages = driver_.Languages();
+    return send(EncodeLanguages(description));
   }
   auto job = DecodeJob(frame.body);
   if (!job) return send(EncodeFailed(job.error().message));

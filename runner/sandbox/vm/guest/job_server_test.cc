@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "runner/sandbox/vm/guest/awakening.h"
+
 namespace forkbox::sandbox::vm {
 namespace {
 
@@ -72,9 +74,14 @@ class JobServerTest : public testing::Test {
 
   ScriptedDriver driver_;
   Result<void> awakes_;
-  JobServer server_{driver_, [this](const Awakening& awakening) {
+  JobServer server_{driver_,
+                    [this](const Awakening& awakening) {
                       driver_.story.push_back("awake " + std::to_string(awakening.clock_unix_ns));
                       return awakes_;
+                    },
+                    [this] {
+                      driver_.story.emplace_back("draw");
+                      return Drawn{3, 5};
                     }};
   std::vector<Frame> answers_;
 };
@@ -151,7 +158,23 @@ TEST_F(JobServerTest, AForkThatFailsIsSaid) {
 TEST_F(JobServerTest, DescribesTheLanguages) {
   Serve(EncodeDescribe({}));
   ASSERT_THAT(Kinds(), ElementsAre(FrameKind::kLanguages));
-  EXPECT_EQ(DecodeLanguages(answers_[0].body)->at(0).id, "python");
+  const auto description = DecodeLanguages(answers_[0].body);
+  ASSERT_TRUE(description) << description.error().message;
+  EXPECT_EQ(description->languages.at(0).id, "python");
+  // The seed would hide what the copies of a machine have in common.
+  EXPECT_EQ(description->drawn, (Drawn{3, 5}));
+  EXPECT_THAT(driver_.story, ElementsAre("draw", "awake 0"));
+}
+
+TEST(DrawFromProcessorTest, NeverDrawsTheSameTwice) {
+  const Drawn first = DrawFromProcessor();
+  const Drawn second = DrawFromProcessor();
+  if (first == Drawn{}) {
+    EXPECT_EQ(second, Drawn{});  // a processor without a generator
+  } else {
+    EXPECT_NE(first, second);
+    EXPECT_NE(first[0], first[1]);
+  }
 }
 
 }  // namespace

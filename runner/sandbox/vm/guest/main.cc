@@ -56,7 +56,7 @@ Result<void> ServeOne(AgentPort& port, const Log& log) {
   for (const std::string& missing : (*driver)->MissingProtections()) {
     log.Warn("protection.missing", {{"what", missing}});
   }
-  JobServer server(**driver, Awake);
+  JobServer server(**driver, Awake, DrawFromProcessor);
   if (auto warmed = WarmUp(**driver, server, log); !warmed) return warmed;
   if (!port.Write(EncodeReady())) return Fail(ErrorCode::kUnavailable, "the host is gone");
 
