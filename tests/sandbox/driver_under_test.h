@@ -21,6 +21,8 @@ struct DriverUnderTest {
   std::function<Result<std::unique_ptr<Driver>>()> start;
   int cpu_factor = 1;  // what it multiplies limits of processor time by, and so usage
   int slowness = 1;    // how much longer programs may take to get somewhere
+  // The process of a script has a socket to say its own exit code on, and its machine ends then.
+  bool announces_exit = false;
   std::function<pid_t(const Driver&)> forkserver = {};
 };
 inline void PrintTo(const DriverUnderTest& driver, std::ostream* out) { *out << driver.name; }

@@ -15,6 +15,7 @@
 
 #include "base/unique_fd.h"
 #include "tests/sandbox/leftovers_probe.h"
+#include "tests/sandbox/long_run.h"
 #include "tests/sandbox/process_driver_under_test.h"
 
 namespace forkbox::sandbox::testing {
@@ -62,42 +63,6 @@ std::unique_ptr<ProcessDriver> StartOrFail(ProcessDriverOptions options) {
   EXPECT_TRUE(driver) << driver.error().message;
   return driver ? std::move(*driver) : nullptr;
 }
-
-// A run that goes on until somebody ends it; started when the constructor returns.
-class LongRun {
- public:
-  LongRun(Driver& driver, const std::string& language) {
-    auto sandbox = driver.Fork(language, Bash("").limits);
-    EXPECT_TRUE(sandbox) << sandbox.error().message;
-    if (!sandbox) return;
-    sandbox_ = std::move(*sandbox);
-    thread_ = std::thread([this, language] {
-      schema::Source source;
-      source.code =
-          language == "bash" ? "echo up; sleep 1000" : "print('up')\nimport time; time.sleep(1000)";
-      outcome_ = sandbox_->Run(source, [this](const schema::Event&) { Up(); });
-      Up();
-    });
-    up_.wait(false);
-  }
-  ~LongRun() {
-    if (thread_.joinable()) (void)End();
-  }
-  Outcome End() {
-    thread_.join();
-    return outcome_;
-  }
-
- private:
-  void Up() {
-    up_ = true;
-    up_.notify_all();
-  }
-  std::unique_ptr<Sandbox> sandbox_;
-  Outcome outcome_;
-  std::atomic<bool> up_{false};
-  std::thread thread_;
-};
 
 // First, while this process has no threads: it forks a driver.
 TEST(ADriver, ThatIsKilledTakesEverythingWithItAndTheNextStartClearsUp) {

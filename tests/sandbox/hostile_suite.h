@@ -36,7 +36,8 @@ struct HostileCase {
   std::optional<std::string> out;
   std::optional<int> signal;
   std::function<void(schema::Limits*)> limits;
-  bool must_get_somewhere = false;  // before its limit of wall time
+  bool must_get_somewhere = false;                           // before its limit of wall time
+  std::optional<std::string> out_beside_announcements = {};  // DriverUnderTest::announces_exit
 };
 inline void PrintTo(const HostileCase& test, std::ostream* out) { *out << test.program; }
 std::vector<HostileCase> HostileCases();

@@ -139,14 +139,14 @@ std::size_t ResidentBytes(pid_t pid) {
   return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
 
-LeftoversProbe::LeftoversProbe(const Driver& driver, pid_t forkserver)
+LeftoversProbe::LeftoversProbe(const Driver& driver, pid_t forkserver,
+                               std::chrono::milliseconds rest)
     : driver_(driver), forkserver_(forkserver) {
   // At rest is what stays the same for a while.
   const auto give_up = steady_clock::now() + kPatience;
   auto since = steady_clock::now();
   before_ = Now();
-  while (steady_clock::now() - since < std::chrono::milliseconds(150) &&
-         steady_clock::now() < give_up) {
+  while (steady_clock::now() - since < rest && steady_clock::now() < give_up) {
     std::this_thread::sleep_for(kLookAgain);
     const Footprint now = Now();
     if (now == before_) continue;

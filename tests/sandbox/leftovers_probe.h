@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstddef>
 #include <ostream>
 #include <string>
@@ -39,8 +40,9 @@ std::size_t ResidentBytes(pid_t pid);
 
 class LeftoversProbe {
  public:
-  // Waits until the driver is at rest: pools full, nothing changing.
-  LeftoversProbe(const Driver& driver, pid_t forkserver);
+  // Waits until the driver is at rest: pools full, nothing changing for that long.
+  LeftoversProbe(const Driver& driver, pid_t forkserver,
+                 std::chrono::milliseconds rest = std::chrono::milliseconds(150));
   explicit LeftoversProbe(const ProcessDriver& driver)
       : LeftoversProbe(driver, driver.forkserver_pid()) {}
 

@@ -34,6 +34,7 @@ DriverUnderTest VmDriverUnderTest(vm::Design design) {
   under_test.name = design == vm::Design::kLive ? "vm_live" : "vm_snapshot";
   under_test.cpu_factor = vm::kEmulationFactor;
   under_test.slowness = 2;
+  under_test.announces_exit = true;
   under_test.forkserver = [](const Driver& driver) {
     return dynamic_cast<const vm::VmDriver&>(driver).forkserver_pid();
   };

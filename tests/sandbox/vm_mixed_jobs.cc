@@ -177,7 +177,7 @@ TEST_P(VmMixedJobs, EachHasItsOwnAnswerAndNothingIsLeft) {
   ASSERT_EQ(run(1000, kFirstFew), kFirstFew);
 
   const pid_t forkserver = GetParam().forkserver(driver());
-  LeftoversProbe probe(driver(), forkserver);
+  LeftoversProbe probe(driver(), forkserver, 2s);
   const auto templates = TemplatesOf(forkserver);
   std::map<pid_t, std::size_t> before = {{::getpid(), ResidentBytes(::getpid())},
                                          {forkserver, ResidentBytes(forkserver)}};
