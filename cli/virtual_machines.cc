@@ -65,8 +65,9 @@ Result<std::unique_ptr<VirtualMachines>> VirtualMachines::Start(VirtualMachinesO
   if (!chosen) options.image_dir = installation->vm_image_dir;
   // Nobody has made one, or said where it is: there are to be none.
   std::error_code error;
-  const bool exists = std::filesystem::exists(
-      std::filesystem::path(options.image_dir) / sandbox::vm::kImageManifest, error);
+  const std::filesystem::path folder = options.image_dir;
+  const bool exists = std::filesystem::exists(folder / sandbox::vm::kCurrentImage, error) ||
+                      std::filesystem::exists(folder / sandbox::vm::kImageManifest, error);
   if (options.wanted == Wanted::kAuto && !chosen && !exists) return nullptr;
   auto driver = StartDriver(*installation, options);
   if (driver) {

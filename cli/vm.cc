@@ -77,7 +77,7 @@ class VmCommand final : public Command {
       : app_(program.add_subcommand("vm", "Make the image that virtual machines boot")) {
     app_->require_subcommand(1);
     build_ = app_->add_subcommand("build", "Make the image, or end at once if it is up to date");
-    build_->add_option("--output", folder_, "The folder to make; by default the installation's");
+    build_->add_option("--output", folder_, "The folder of images; by default the installation's");
     build_
         ->add_option("--cache", cache_,
                      "The folder where the disk with Debian's packages is kept for the next time")
@@ -85,12 +85,14 @@ class VmCommand final : public Command {
     build_->add_flag("--fresh", fresh_, "With today's packages, even if a disk of them is kept");
     build_->add_flag("--quiet", quiet_, "Print nothing but what goes wrong");
     show_ = app_->add_subcommand("show", "Check the image and print what is in it");
-    show_->add_option("--image", folder_, "The image's folder; by default the installation's");
+    show_->add_option("--image", folder_, "The folder of images; by default the installation's");
     show_->add_flag("--json", json_, "As JSON");
     app_->footer(
         "\nA network and root are needed for the disk with Debian's packages only: the first "
         "time,\n"
-        "and with --fresh. After an update of forkbox `vm build` takes seconds.\n"
+        "and with --fresh. After an update of forkbox `vm build` takes seconds. A server that "
+        "runs\n"
+        "takes the new image by itself, if it was made for the same build of forkbox.\n"
         "FORKBOX_VM_MIRROR: a mirror of Debian, instead of the one that this machine uses.\n"
         "\nExamples:\n"
         "  forkbox vm build\n"
@@ -133,7 +135,7 @@ class VmCommand final : public Command {
     if (!built) return Complain(kExitFailure, "vm build: " + built.error().message);
     if (quiet_) return kExitOk;
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
-    std::printf("vm build: %s %s  (image %.12s, kernel %s, %.1f s)\n", options.output.c_str(),
+    std::printf("vm build: %s %s  (image %.12s, kernel %s, %.1f s)\n", built->image.folder.c_str(),
                 built->was_there ? "is up to date" : "is ready", built->image.hash.c_str(),
                 built->image.kernel.c_str(), took.count());
     return kExitOk;
@@ -145,19 +147,19 @@ class VmCommand final : public Command {
     if (!runtime) return Complain(kExitFailure, runtime.error().message);
     auto image = vm::VmImage::Open(folder, *runtime);
     if (!image) return Complain(kExitFailure, image.error().message);
-    std::ifstream file(folder + "/" + vm::kImageManifest);
+    std::ifstream file(image->folder + "/" + vm::kImageManifest);
     std::stringstream text;
     text << file.rdbuf();
     auto manifest = vm::ImageManifest::Parse(text.str());
     if (!manifest) return Complain(kExitFailure, manifest.error().message);
-    const std::int64_t made = ModifiedUnixMs(folder + "/" + vm::kImageManifest);
-    const std::int64_t packages_made = ModifiedUnixMs(folder + "/" + vm::kBaseDisk);
+    const std::int64_t made = ModifiedUnixMs(image->folder + "/" + vm::kImageManifest);
+    const std::int64_t packages_made = ModifiedUnixMs(image->folder + "/" + vm::kBaseDisk);
     if (json_) {
       nlohmann::json files = nlohmann::json::array();
       for (const auto& entry : manifest->files) {
         files.push_back({{"name", entry.name}, {"bytes", entry.bytes}, {"sha256", entry.sha256}});
       }
-      std::printf("%s\n", schema::DumpJson({{"folder", folder},
+      std::printf("%s\n", schema::DumpJson({{"folder", image->folder},
                                             {"hash", image->hash},
                                             {"kernel", image->kernel},
                                             {"agent_version", image->agent_version},
@@ -171,7 +173,7 @@ class VmCommand final : public Command {
       return kExitOk;
     }
     std::printf("folder    %s\nimage     %s\nkernel    %s\nbuilt     %s\npackages  of %s\n",
-                folder.c_str(), image->hash.c_str(), image->kernel.c_str(),
+                image->folder.c_str(), image->hash.c_str(), image->kernel.c_str(),
                 Rfc3339Seconds(made).c_str(), Rfc3339Seconds(packages_made).c_str());
     for (const char* name : kPackagesOfNote) {
       const auto found = manifest->packages.find(name);

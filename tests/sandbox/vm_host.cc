@@ -13,6 +13,7 @@
 #include <filesystem>
 
 #include "runner/sandbox/uid_range.h"
+#include "runner/sandbox/vm/vm_image.h"
 #include "tests/sandbox/leftovers_probe.h"
 
 namespace forkbox::sandbox::testing {
@@ -21,7 +22,9 @@ using std::chrono::steady_clock;
 
 std::string TestImage() {
   const char* named = std::getenv("FORKBOX_TEST_VM_IMAGE");
-  return named != nullptr ? named : FORKBOX_VM_IMAGE;
+  const std::string folder = named != nullptr ? named : FORKBOX_VM_IMAGE;
+  const std::string current = vm::VmImage::Current(folder);
+  return current.empty() ? folder : folder + "/" + current;
 }
 
 Result<std::unique_ptr<ForkserverClient>> StartMachineForkserver(const std::string& image_folder,

@@ -2,11 +2,11 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
-#include <fstream>
+#include <iterator>
 #include <optional>
-#include <sstream>
 #include <system_error>
 
 #include "runner/sandbox/vm/agent_protocol.h"
@@ -16,6 +16,7 @@
 #include "runner/sandbox/vm/initrd.h"
 #include "runner/sandbox/vm/making_folder.h"
 #include "runner/sandbox/vm/sha256.h"
+#include "runner/sandbox/vm/text_file.h"
 #include "runner/sandbox/vm/tool.h"
 
 namespace forkbox::sandbox::vm {
@@ -27,27 +28,13 @@ namespace fs = std::filesystem;
 constexpr const char* kTime = "1700000000";
 constexpr const char* kRuntimeDiskUuid = "66626f78-0000-4000-8000-000000000002";
 constexpr const char* kForkserver = "forkbox-forkserver";
+constexpr const char* kMaking = "image";  // see MakingFolder
+constexpr const char* kNextCurrent = ".current.next";
+constexpr const char* kImageFiles[] = {kImageManifest, kKernelFile, kInitrdFile, kBaseDisk,
+                                       kRuntimeDisk};
 
 tl::unexpected<Error> Failed(const fs::path& path, const std::error_code& error) {
   return Fail(ErrorCode::kUnavailable, path.string() + ": " + error.message());
-}
-
-Result<std::string> ReadText(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file) return Fail(ErrorCode::kUnavailable, path.string() + ": cannot be read");
-  return std::move(text).str();
-}
-
-Result<void> WriteText(const fs::path& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  file.close();
-  std::error_code error;
-  fs::permissions(path, fs::perms(0644), error);
-  if (!file || error) return Fail(ErrorCode::kUnavailable, path.string() + ": cannot be written");
-  return {};
 }
 
 Result<void> CopyProgram(const std::string& from, const fs::path& to, bool executable) {
@@ -155,11 +142,12 @@ Result<ImageManifest> Describe(const BaseDisk& base, const std::string& runtime,
   return manifest;
 }
 
-// The image that is there, if it is what would be built.
+// The current image, if it is what would be built.
 std::optional<VmImage> IsThere(const ImageBuildOptions& options, const std::string& recipe,
                                const std::string& runtime) {
-  auto text = ReadText(options.output + "/" + kImageManifest);
-  if (!text) return std::nullopt;
+  const std::string current = VmImage::Current(options.output);
+  auto text = ReadText(options.output + "/" + current + "/" + kImageManifest);
+  if (current.empty() || !text) return std::nullopt;
   auto manifest = ImageManifest::Parse(*text);
   if (!manifest || manifest->base != recipe) return std::nullopt;
   auto image = VmImage::Open(options.output, runtime);
@@ -167,16 +155,72 @@ std::optional<VmImage> IsThere(const ImageBuildOptions& options, const std::stri
   return std::move(*image);
 }
 
-// A folder that is somebody else's is not replaced.
+// Of an image that was a folder by itself, as those once were.
+bool IsImageFile(const std::string& name) {
+  return std::ranges::find(kImageFiles, name) != std::end(kImageFiles);
+}
+
+// A folder that is somebody else's is not filled.
 Result<void> CheckOutput(const std::string& output) {
   std::error_code error;
-  const fs::path path = output;
-  if (!fs::exists(fs::symlink_status(path, error))) return {};
-  if (fs::is_directory(fs::symlink_status(path, error)) &&
-      (fs::exists(path / kImageManifest, error) || fs::is_empty(path, error))) {
-    return {};
+  if (!fs::exists(fs::symlink_status(output, error))) return {};
+  bool ours = fs::is_directory(fs::symlink_status(output, error));
+  for (fs::directory_iterator entry(output, error), end; ours && !error && entry != end;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename();
+    ours = name == kCurrentImage || name == kNextCurrent || IsImageName(name) ||
+           IsImageFile(name) || name.starts_with(std::string(".") + kMaking);
   }
+  if (ours && !error) return {};
   return Fail(ErrorCode::kInvalidArgument, output + ": is there and is not an image");
+}
+
+// For whoever looks from now on.
+Result<void> MakeCurrent(const std::string& output, const std::string& name) {
+  const std::string before = VmImage::Current(output);
+  const fs::path next = fs::path(output) / kNextCurrent;
+  std::error_code error;
+  fs::remove(next, error);
+  fs::create_directory_symlink(name, next, error);
+  if (!error) fs::rename(next, fs::path(output) / kCurrentImage, error);
+  if (error) return Failed(next, error);
+  if (auto synced = SyncFolder(output); !synced) return synced;
+  for (const fs::directory_entry& entry : fs::directory_iterator(output, error)) {
+    const std::string other = entry.path().filename();
+    if (other == name || other == before) continue;
+    std::error_code ignored;
+    if (IsImageName(other) || IsImageFile(other)) fs::remove_all(entry.path(), ignored);
+  }
+  return {};
+}
+
+// In the folder of images; the result is in it under its name.
+Result<void> MakeImage(const ImageBuildOptions& options, const BaseDisk& base,
+                       const std::string& runtime) {
+  auto making = MakingFolder::Begin(options.output, kMaking);
+  if (!making) return Fail(making.error());
+  const std::string& folder = making->path();
+  options.on_step("the runtime's disk");
+  auto made = MakeRuntimeDisk(options, runtime, folder);
+  if (!made) return made;
+  options.on_step("the initrd with the agent");
+  if (made = MakeInitrd(options, base, folder); !made) return made;
+  for (const char* name : {kBaseDisk, kKernelFile}) {
+    made = LinkOrCopy(base.folder + "/" + name, folder + "/" + name);
+    if (!made) return made;
+  }
+  options.on_step("hashes");
+  auto manifest = Describe(base, runtime, folder);
+  if (!manifest) return Fail(manifest.error());
+  const std::string text = manifest->Encode();
+  if (made = WriteText(folder + "/" + kImageManifest, text); !made) return made;
+  const std::string name = Sha256Hex(text).substr(0, kImageNameDigits);
+  const std::string place = options.output + "/" + name;
+  // One that was there before is left alone: there may be machines of it.
+  if (!VmImage::Open(place, runtime)) {
+    if (made = making->Finish(place); !made) return made;
+  }
+  return MakeCurrent(options.output, name);
 }
 
 }  // namespace
@@ -211,25 +255,13 @@ Result<ImageBuild> BuildImage(const ImageBuildOptions& options) {
                           options.stopped);
   }
   if (!base) return Fail(base.error());
-  auto making = MakingFolder::Begin(options.output);
-  if (!making) return Fail(making.error());
-  const std::string& folder = making->path();
-  options.on_step("the runtime's disk");
-  auto made = MakeRuntimeDisk(options, *runtime, folder);
-  if (!made) return Fail(made.error());
-  options.on_step("the initrd with the agent");
-  if (made = MakeInitrd(options, *base, folder); !made) return Fail(made.error());
-  for (const char* name : {kBaseDisk, kKernelFile}) {
-    auto linked = LinkOrCopy(base->folder + "/" + name, folder + "/" + name);
-    if (!linked) return Fail(linked.error());
+  if (auto same = base->CheckGo(options.runtime_dir); !same) return Fail(same.error());
+  auto made = MakeFolders(parent, fs::path(options.output).filename());
+  if (made) made = MakeImage(options, *base, *runtime);
+  if (!made) {
+    fs::remove(options.output, error);  // if there is nothing in it
+    return Fail(made.error());
   }
-  options.on_step("hashes");
-  auto manifest = Describe(*base, *runtime, folder);
-  if (!manifest) return Fail(manifest.error());
-  if (auto written = WriteText(folder + "/" + kImageManifest, manifest->Encode()); !written) {
-    return Fail(written.error());
-  }
-  if (auto finished = making->Finish(); !finished) return Fail(finished.error());
   auto image = VmImage::Open(options.output, *runtime);
   if (!image) return Fail(image.error());
   return ImageBuild{std::move(*image), false};

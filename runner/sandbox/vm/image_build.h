@@ -1,6 +1,8 @@
 // BuildImage: makes the folder that VmImage::Open() opens, of Debian's packages (BaseDisk) and of
 // this installation's runtime. The same inputs give the same bytes.
 //
+// It becomes the current one; that before it stays, since machines of it may run, older ones go.
+//
 // For operators' commands: one thread, a few processes, seconds, or minutes where the base has to
 // be made. Builds at the same time wait for each other; one that is interrupted leaves nothing.
 #pragma once
@@ -15,7 +17,7 @@
 namespace forkbox::sandbox::vm {
 
 struct ImageBuildOptions {
-  std::string output;  // absolute; replaced whole, if it is an image or empty
+  std::string output;  // absolute; the folder of images, see vm_image.h
   std::string cache;   // absolute; for base disks
   std::string base_script;
   std::string runtime_dir;

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <set>
 #include <thread>
 
 #include "runner/sandbox/vm/image_manifest.h"
@@ -87,6 +88,10 @@ class ImageBuildTest : public ::testing::Test {
     const std::string asked = Read(folder_ / "here/script/asked");
     return std::count(asked.begin(), asked.end(), '\n');
   }
+  // A file of the current image.
+  [[nodiscard]] std::string Current(const std::string& file) const {
+    return options_.output + "/current/" + file;
+  }
   // What is in the folder of `path`, by name.
   static std::vector<std::string> Beside(const fs::path& path) {
     std::vector<std::string> names;
@@ -109,7 +114,8 @@ TEST_F(ImageBuildTest, AsksDebianOnceAndBuildsOnlyWhatChanged) {
   EXPECT_FALSE(first->was_there);
   EXPECT_EQ(first->image.kernel, "6.1.0-1");
   EXPECT_EQ(steps, "packages; the runtime's disk; the initrd with the agent; hashes; ");
-  const auto manifest = ImageManifest::Parse(Read(options_.output + "/image.json"));
+  EXPECT_EQ(first->image.name, first->image.hash.substr(0, 12));
+  const auto manifest = ImageManifest::Parse(Read(Current("image.json")));
   ASSERT_TRUE(manifest) << manifest.error().message;
   EXPECT_EQ(manifest->packages.at("python3"), "3.11");
 
@@ -131,10 +137,50 @@ TEST_F(ImageBuildTest, AsksDebianOnceAndBuildsOnlyWhatChanged) {
   const auto fresh = BuildImage(options_);
   ASSERT_TRUE(fresh) << fresh.error().message;
   EXPECT_EQ(TimesAsked(), 2);
-  EXPECT_EQ(Read(options_.output + "/base.erofs"), "of 2\n");
-  EXPECT_EQ(Beside(options_.output + "/x"),
+  EXPECT_EQ(Read(Current("base.erofs")), "of 2\n");
+  EXPECT_EQ(Beside(Current("x")),
             (std::vector<std::string>{"base.erofs", "image.json", "initrd.cpio.gz", "runtime.erofs",
                                       "vmlinuz"}));
+}
+
+TEST_F(ImageBuildTest, TheOneBeforeStaysForThoseWhoRunIt) {
+  std::vector<std::string> names;
+  for (const char* version : {"first", "second", "third", "second"}) {
+    Write(options_.runtime_dir + "/python/template.py", version);
+    const auto built = BuildImage(options_);
+    ASSERT_TRUE(built) << built.error().message;
+    const std::string name = built->image.name;
+    std::set<std::string> expected = {"current", name};
+    if (!names.empty()) expected.insert(names.back());
+    const auto there = Beside(options_.output + "/x");
+    EXPECT_EQ(std::set<std::string>(there.begin(), there.end()), expected) << version;
+    for (const std::string& one : expected) {
+      EXPECT_TRUE(VmImage::Open(options_.output + "/" + one, "")) << one;
+    }
+    EXPECT_EQ(VmImage::Current(options_.output), name);
+    names.push_back(name);
+  }
+  EXPECT_EQ(names[1], names[3]);
+  EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), 3U);
+}
+
+// As images were before there could be several.
+TEST_F(ImageBuildTest, TakesThePlaceOfAnImageThatIsTheFolderItself) {
+  const auto built = BuildImage(options_);
+  ASSERT_TRUE(built) << built.error().message;
+  const std::string name = built->image.name;
+  for (const auto& file : fs::directory_iterator(options_.output + "/" + name)) {
+    fs::rename(file.path(), fs::path(options_.output) / file.path().filename());
+  }
+  fs::remove(options_.output + "/" + name);
+  fs::remove(options_.output + "/current");
+  const auto alone = VmImage::Open(options_.output, "");
+  ASSERT_TRUE(alone) << alone.error().message;
+  EXPECT_EQ(alone->name, "");
+  EXPECT_EQ(alone->hash, built->image.hash);
+  ASSERT_TRUE(BuildImage(options_));
+  EXPECT_EQ(VmImage::Open(options_.output, "")->name, name);
+  EXPECT_EQ(Beside(options_.output + "/x"), (std::vector<std::string>{name, "current"}));
 }
 
 TEST_F(ImageBuildTest, KeepsTheBasesOfAFewRecipes) {
@@ -150,19 +196,73 @@ TEST_F(ImageBuildTest, KeepsTheBasesOfAFewRecipes) {
   EXPECT_EQ(BuildImage(options_)->was_there, true);
 }
 
+// A cache may be any folder, and who builds is root.
+TEST_F(ImageBuildTest, LeavesWhatOthersHaveInTheCache) {
+  const fs::path cache = options_.cache;
+  const std::string name(64, 'a');
+  for (const fs::path& theirs : {cache / "letters", cache / std::string(64, 'x'),
+                                 cache / (name + "0"), folder_ / "linked" / name}) {
+    Write(theirs / "SHA256SUMS", "theirs");
+    fs::last_write_time(theirs / "SHA256SUMS", fs::file_time_type());
+  }
+  fs::create_directory_symlink(folder_ / "linked" / name, cache / name);
+  Write(cache / "notes", "theirs");
+  for (int version = 0; version < 5; ++version) {
+    Write(options_.base_script, kScript + std::string("# ") + std::to_string(version) + "\n");
+    ASSERT_TRUE(BuildImage(options_));
+  }
+  EXPECT_EQ(Beside(cache / "x").size(), 3U + 5U);
+  EXPECT_EQ(Read(folder_ / "linked" / name / "SHA256SUMS"), "theirs");
+}
+
+TEST_F(ImageBuildTest, LibraryAndCompilerOfGoAreOfOneVersion) {
+  const struct {
+    const char* library;
+    const char* package;
+    const char* says;  // "" when they fit
+  } cases[] = {
+      {"1.21.13", "1.21.13-1~bpo12+1", ""},
+      {"1.21.8", "1.21.13-1~bpo12+1", "vm build --fresh"},
+      {"1.21.13", "1.21.1-1", "vm build --fresh"},
+      {"", "1.21.13-1", ""},
+      {"1.21.13", "", ""},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(std::string(c.library) + " with " + c.package);
+    fs::remove_all(folder_ / "here");
+    ImageBuildOptions options = Installed(folder_ / "here");
+    const std::string library = c.library;
+    const std::string package = c.package;
+    if (!library.empty()) {
+      Write(options.runtime_dir + "/go/pkg/errors.a",
+            "!<arch>\n__.PKGDEF       0           0     0     644     3499      `\n"
+            "go object linux amd64 go" +
+                library + " GOAMD64=v1 X:regabiwrappers\nbuild id \"\"\n");
+    }
+    if (!package.empty()) {
+      Write(options.base_script, kScript + ("echo golang-1.21-go " + package) + " >>packages\n");
+    }
+    const auto built = BuildImage(options);
+    EXPECT_EQ(built.has_value(), std::string(c.says).empty());
+    if (!built) {
+      EXPECT_NE(built.error().message.find(c.says), std::string::npos) << built.error().message;
+    }
+  }
+}
+
 TEST_F(ImageBuildTest, MendsWhatIsDamaged) {
   ASSERT_TRUE(BuildImage(options_));
-  fs::remove(options_.output + "/initrd.cpio.gz");
+  fs::remove(Current("initrd.cpio.gz"));
   const auto mended = BuildImage(options_);
   ASSERT_TRUE(mended) << mended.error().message;
   EXPECT_FALSE(mended->was_there);
   EXPECT_EQ(TimesAsked(), 1);
   // The base's files in image and cache are one: both are made anew.
-  Write(options_.output + "/base.erofs", "of a hand");
+  Write(Current("base.erofs"), "of a hand");
   const auto anew = BuildImage(options_);
   ASSERT_TRUE(anew) << anew.error().message;
   EXPECT_EQ(TimesAsked(), 2);
-  EXPECT_EQ(Read(options_.output + "/base.erofs"), "of 2\n");
+  EXPECT_EQ(Read(Current("base.erofs")), "of 2\n");
 }
 
 TEST_F(ImageBuildTest, GivesTheSameBytesFromTheSameFilesAnywhere) {
@@ -177,12 +277,15 @@ TEST_F(ImageBuildTest, GivesTheSameBytesFromTheSameFilesAnywhere) {
   ::umask(mask);
   ASSERT_TRUE(there) << there.error().message;
   for (const char* name : {"runtime.erofs", "initrd.cpio.gz", "image.json"}) {
-    EXPECT_TRUE(Read(options_.output + "/" + name) == Read(elsewhere.output + "/" + name)) << name;
+    EXPECT_TRUE(Read(here->image.folder + "/" + name) == Read(there->image.folder + "/" + name))
+        << name;
   }
   EXPECT_EQ(here->image.hash, there->image.hash);
   struct stat status {};
-  ASSERT_EQ(::stat(elsewhere.output.c_str(), &status), 0);
-  EXPECT_EQ(status.st_mode & 0777, 0755U);
+  for (const std::string& folder : {elsewhere.output, there->image.folder}) {
+    ASSERT_EQ(::stat(folder.c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777, 0755U) << folder;
+  }
 }
 
 TEST_F(ImageBuildTest, SaysWhatFailedAndLeavesNothing) {
@@ -240,13 +343,18 @@ TEST_F(ImageBuildTest, IsWholeOrNotAtAllHoweverManyBuild) {
   }
   while (::wait(nullptr) > 0) {
   }
-  const auto image = VmImage::Open(options_.output, "");
-  EXPECT_TRUE(image) << image.error().message;
+  // Where all of those that were left found that the runtime changed meanwhile, there is none.
+  if (!VmImage::Current(options_.output).empty()) {
+    const auto image = VmImage::Open(options_.output, "");
+    EXPECT_TRUE(image) << image.error().message;
+  }
   const auto last = BuildImage(options_);
   ASSERT_TRUE(last) << last.error().message;
   // Only a build that makes something looks for what others have left.
   Write(options_.runtime_dir + "/python/mine.py", "last");
-  ASSERT_TRUE(BuildImage(options_));
+  const auto made = BuildImage(options_);
+  ASSERT_TRUE(made);
+  EXPECT_EQ(Beside(options_.output + "/x").size(), 3U);  // the link, it, and the one before
   EXPECT_EQ(Beside(options_.output),
             (std::vector<std::string>{"cache", "forkbox-forkserver", "forkbox-vm-agent", "image",
                                       "runtime", "script"}));

@@ -17,15 +17,16 @@ namespace forkbox::sandbox::vm {
 enum class Accelerator { kTcg, kKvm };
 std::string_view ToString(Accelerator accelerator);  // "tcg", "kvm"
 
+// Where things are inside the root that QEMU sees (RootKind::kMachines).
+inline constexpr const char* kQemuPath = "/usr/bin/qemu-system-x86_64";
+inline constexpr const char* kImageFolder = "/image";  // vm_image.h: one image, or several
+
 struct Machine {
   Accelerator accelerator = Accelerator::kTcg;
   std::uint64_t ram_bytes = 2ULL << 30;
   std::uint64_t tsc_khz = 0;  // of the host; the guest's kernel cannot find it out by itself
+  std::string image = kImageFolder;  // the image's folder, as QEMU sees it
 };
-
-// Where things are inside the root that QEMU sees (RootKind::kMachines).
-inline constexpr const char* kQemuPath = "/usr/bin/qemu-system-x86_64";
-inline constexpr const char* kImageFolder = "/image";  // vm_image.h
 
 // Descriptors that QEMU inherits, by number.
 struct MachineFds {

@@ -21,8 +21,6 @@ namespace fs = std::filesystem;
 constexpr std::chrono::milliseconds kTick{100};
 constexpr int kMostTries = 30;
 
-std::string Prefix(const fs::path& place) { return "." + place.filename().string() + ".making-"; }
-
 Result<void> Sync(const std::string& path) {
   const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!file || ::fsync(file.get()) != 0) return FailErrno("fsync " + path);
@@ -30,6 +28,8 @@ Result<void> Sync(const std::string& path) {
 }
 
 }  // namespace
+
+Result<void> SyncFolder(const std::string& folder) { return Sync(folder); }
 
 Result<FolderLock> FolderLock::Take(const std::string& folder, const std::function<void()>& on_wait,
                                     const std::function<bool()>& stopped) {
@@ -46,11 +46,7 @@ Result<FolderLock> FolderLock::Take(const std::string& folder, const std::functi
   return FolderLock(std::move(opened));
 }
 
-MakingFolder::MakingFolder(std::string place, std::string path)
-    : place_(std::move(place)), path_(std::move(path)) {}
-
-MakingFolder::MakingFolder(MakingFolder&& other) noexcept
-    : place_(std::move(other.place_)), path_(std::exchange(other.path_, {})) {}
+MakingFolder::MakingFolder(MakingFolder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
 
 MakingFolder::~MakingFolder() {
   if (path_.empty()) return;
@@ -63,38 +59,37 @@ MakingFolder::~MakingFolder() {
   }
 }
 
-Result<MakingFolder> MakingFolder::Begin(const std::string& place) {
-  const fs::path parent = fs::path(place).parent_path();
-  const std::string prefix = Prefix(place);
+Result<MakingFolder> MakingFolder::Begin(const std::string& parent, const std::string& name) {
+  const std::string prefix = "." + name + ".making-";
   std::error_code error;
   for (const fs::directory_entry& entry : fs::directory_iterator(parent, error)) {
     if (!entry.path().filename().string().starts_with(prefix)) continue;
     std::error_code ignored;
     fs::remove_all(entry.path(), ignored);
   }
-  std::string path = (parent / (prefix + "XXXXXX")).string();
-  if (::mkdtemp(path.data()) == nullptr) return FailErrno("make a folder in " + parent.string());
+  std::string path = parent + "/" + prefix + "XXXXXX";
+  if (::mkdtemp(path.data()) == nullptr) return FailErrno("make a folder in " + parent);
   // Everybody reads it, whatever the umask: QEMU is nobody of importance.
   if (::chmod(path.c_str(), 0755) != 0) return FailErrno("chmod " + path);
-  return MakingFolder(place, path);
+  return MakingFolder(std::move(path));
 }
 
-Result<void> MakingFolder::Finish() {
+Result<void> MakingFolder::Finish(const std::string& place) {
   std::error_code error;
   for (const fs::directory_entry& entry : fs::recursive_directory_iterator(path_, error)) {
     if (auto synced = Sync(entry.path()); !synced) return synced;
   }
   if (error) return Fail(ErrorCode::kInternal, path_ + ": " + error.message());
   if (auto synced = Sync(path_); !synced) return synced;
-  if (::renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, place_.c_str(), RENAME_NOREPLACE) == 0) {
+  if (::renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, place.c_str(), RENAME_NOREPLACE) == 0) {
     path_.clear();
-  } else if (::renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, place_.c_str(), RENAME_EXCHANGE) != 0) {
+  } else if (::renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, place.c_str(), RENAME_EXCHANGE) != 0) {
     // A file system that cannot exchange. For a moment nothing is there.
-    fs::rename(place_, path_ + "-old", error);
-    if (::rename(path_.c_str(), place_.c_str()) != 0) return FailErrno("rename to " + place_);
+    fs::rename(place, path_ + "-old", error);
+    if (::rename(path_.c_str(), place.c_str()) != 0) return FailErrno("rename to " + place);
     path_ += "-old";
   }
-  const std::string parent = fs::path(place_).parent_path();
+  const std::string parent = fs::path(place).parent_path();
   if (auto synced = Sync(parent); !synced) return synced;
   return {};
 }

@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -25,10 +26,14 @@ class FolderLock {
   UniqueFd folder_;
 };
 
+// Names in it are on the disk, and not only what they name.
+Result<void> SyncFolder(const std::string& folder);
+
 class MakingFolder {
  public:
-  // For `place`: removes what others have left, and makes an empty folder.
-  static Result<MakingFolder> Begin(const std::string& place);
+  // For a place in `parent`, which is there: removes what others have left there under `name`, and
+  // makes an empty folder.
+  static Result<MakingFolder> Begin(const std::string& parent, const std::string& name);
   MakingFolder(MakingFolder&& other) noexcept;
   MakingFolder(const MakingFolder&) = delete;
   ~MakingFolder();  // removes what did not take its place
@@ -36,11 +41,10 @@ class MakingFolder {
   [[nodiscard]] const std::string& path() const { return path_; }
   // Writes all files to the disk, then exchanges the folder for what is in its place, which is
   // removed.
-  Result<void> Finish();
+  Result<void> Finish(const std::string& place);
 
  private:
-  MakingFolder(std::string place, std::string path);
-  std::string place_;
+  explicit MakingFolder(std::string path) : path_(std::move(path)) {}
   std::string path_;  // "" once it is finished
 };
 

@@ -51,7 +51,22 @@ Result<void> CheckFile(const std::string& folder, const ImageManifest::File& exp
 
 }  // namespace
 
-Result<VmImage> VmImage::Open(const std::string& folder, const std::string& runtime_hash) {
+bool IsImageName(std::string_view name) {
+  return name.size() == kImageNameDigits &&
+         name.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+std::string VmImage::Current(const std::string& folder) {
+  std::error_code error;
+  return fs::read_symlink(fs::path(folder) / kCurrentImage, error);
+}
+
+Result<VmImage> VmImage::Open(const std::string& all, const std::string& runtime_hash) {
+  const std::string name = Current(all);
+  if (!name.empty() && !IsImageName(name)) {
+    return Refuse(all, "its link to the current one leads out of it");
+  }
+  const std::string folder = name.empty() ? all : all + "/" + name;
   const std::string manifest_path = folder + "/" + kImageManifest;
   if (auto there = HashFile(manifest_path, kMaxManifestBytes); !there) {
     if (there.error().code != ErrorCode::kNotFound) {
@@ -74,12 +89,15 @@ Result<VmImage> VmImage::Open(const std::string& folder, const std::string& runt
   if (!runtime_hash.empty() && manifest->runtime != runtime_hash) {
     return Refuse(folder, "it was made of another build of forkbox");
   }
+  const std::string hash = Sha256Hex(text);
+  if (!hash.starts_with(name)) return Refuse(folder, "it is another one than its name says");
   for (const ImageManifest::File& file : manifest->files) {
     if (auto checked = CheckFile(folder, file); !checked) return Fail(checked.error());
   }
   VmImage image;
   image.folder = folder;
-  image.hash = Sha256Hex(text);
+  image.name = name;
+  image.hash = hash;
   image.kernel = manifest->kernel;
   image.agent_version = manifest->agent_version;
   image.runtime = manifest->runtime;

@@ -84,6 +84,41 @@ TEST_F(VmImageTest, OpensWhatIsWhole) {
   }
 }
 
+TEST_F(VmImageTest, TheLinkSaysWhichOfSeveral) {
+  const std::string hash = VmImage::Open(folder_, "").value().hash;
+  const fs::path all = folder_ / "all";
+  const std::string name = hash.substr(0, kImageNameDigits);
+  for (const std::string& one : {name, std::string("0123456789ab")}) {
+    fs::create_directories(all / one);
+    for (const char* file : kFiles) fs::copy(folder_ / file, all / one);
+    fs::copy(folder_ / kImageManifest, all / one);
+  }
+  const struct {
+    std::string target;
+    std::string says;  // "": it is taken
+  } cases[] = {{name, ""},
+               {"0123456789ab", "another one than its name says"},
+               {"0123456789ac", "there is none"},
+               {"..", "leads out of it"},
+               {"../all/" + name, "leads out of it"},
+               {(all / name).string(), "leads out of it"}};
+  for (const auto& c : cases) {
+    fs::remove(all / kCurrentImage);
+    fs::create_directory_symlink(c.target, all / kCurrentImage);
+    EXPECT_EQ(VmImage::Current(all), c.target);
+    const auto image = VmImage::Open(all, "");
+    ASSERT_EQ(image.has_value(), c.says.empty()) << c.target;
+    if (!image) {
+      EXPECT_NE(image.error().message.find(c.says), std::string::npos) << image.error().message;
+      EXPECT_NE(image.error().message.find("forkbox vm build"), std::string::npos);
+      continue;
+    }
+    EXPECT_EQ(image->folder, all / name);
+    EXPECT_EQ(image->name, name);
+    EXPECT_EQ(image->hash, hash);
+  }
+}
+
 TEST_F(VmImageTest, IsAnotherOneWhenAnyFileIs) {
   const std::string before = VmImage::Open(folder_, "").value().hash;
   Write(folder_ / kBaseDisk, "other packages");
