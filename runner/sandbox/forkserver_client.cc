@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -259,6 +260,29 @@ Result<ForkserverClient::Waiting> ForkserverClient::Ask(ForkRequest request, std
       return Fail(ErrorCode::kUnavailable, state.reason);
     }
   }
+}
+
+Result<void> ForkserverClient::Order(RequestKind kind, std::size_t template_index,
+                                     std::string_view variant, Deadline deadline) {
+  ForkRequest request;
+  if (variant.size() > request.variant.size()) {
+    return Fail(ErrorCode::kInvalidArgument, "no variant of a template");
+  }
+  std::copy(variant.begin(), variant.end(), request.variant.begin());
+  request.kind = kind;
+  request.template_index = static_cast<std::uint32_t>(template_index);
+  auto answer = Ask(request, 0, deadline);
+  if (!answer) return Fail(answer.error());
+  return {};
+}
+
+Result<void> ForkserverClient::RestartTemplate(std::size_t template_index, Deadline deadline,
+                                               std::string_view variant) {
+  return Order(RequestKind::kRestart, template_index, variant, deadline);
+}
+
+Result<void> ForkserverClient::StopTemplate(std::size_t template_index, Deadline deadline) {
+  return Order(RequestKind::kStop, template_index, {}, deadline);
 }
 
 namespace {

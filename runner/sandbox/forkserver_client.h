@@ -11,6 +11,7 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -79,6 +80,14 @@ class ForkserverClient {
   // Waits until the template is ready or has failed; false at the deadline.
   bool WaitForTemplate(std::size_t template_index, Deadline deadline) const;
 
+  // The template is started, again if it runs, whatever became of it before. StateOf() tells what
+  // comes of that from here on. `variant`: 16 hex digits at most, see kVariant.
+  Result<void> RestartTemplate(std::size_t template_index, Deadline deadline,
+                               std::string_view variant = {});
+  // It ends, with what is forked from it, and nothing but RestartTemplate() starts it. Where it
+  // ran, the state's reason are its last words.
+  Result<void> StopTemplate(std::size_t template_index, Deadline deadline);
+
   // A fork that has reported itself ready. kUnavailable when the template or forkserver is not.
   // One that is lazy is started and waited for.
   Result<ReadyFork> Fork(std::size_t template_index, const schema::Limits& limits,
@@ -107,6 +116,8 @@ class ForkserverClient {
   void Listen();
   // A successful answer with `fd_count` descriptors.
   Result<Waiting> Ask(ForkRequest request, std::size_t fd_count, Deadline deadline);
+  Result<void> Order(RequestKind kind, std::size_t template_index, std::string_view variant,
+                     Deadline deadline);
   Waiting AskOnce(ForkRequest* request, Deadline deadline);
 
   pid_t pid_ = -1;

@@ -32,17 +32,24 @@ enum class RequestKind : std::uint32_t {
   kJoin = 2,    // a fork of the template into a box
   kFreeze = 3,  // of a box; answered with EINPROGRESS until it stands still: to be asked again
   kThaw = 4,
+  // Of a template, both without regard to how often it failed. What is forked from one that runs
+  // is told of its end, and so are we, before the answer.
+  kRestart = 5,  // ends it, if it runs, and starts it
+  kStop = 6,     // ends it, and it stays ended until kRestart
 };
 
 struct ForkRequest {
   std::uint64_t request_id = 0;
   RequestKind kind = RequestKind::kRun;
-  std::uint32_t template_index = 0;  // kRun, kJoin
+  std::uint32_t template_index = 0;  // kRun, kJoin, kRestart, kStop
   std::uint64_t box = 0;             // kJoin, kFreeze, kThaw: as the answer to kBox named it
   std::uint64_t memory_bytes = 0;    // these of kRun and kBox
   std::uint64_t disk_bytes = 0;
   std::uint32_t pids = 0;
   std::uint32_t cpu_millis = 0;  // of a core, a thousand to each; 0: a fair share
+  // kRestart: hex digits that stand for kVariant (config.h) in the template's command from now on.
+  // What is not filled is zeros.
+  std::array<char, 16> variant{};
 };
 
 // ---- forkserver → driver, on the control socket. kForked answers every ForkRequest.

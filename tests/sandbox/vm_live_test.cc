@@ -239,10 +239,26 @@ TEST_F(VmLiveTest, AForkIsLockedIn) {
 }
 
 TEST_F(VmLiveTest, OnlyTheThreadThatForksHasPrivileges) {
+  const ReadyMachine machine = Fork();
+  const pid_t fork = ForksOf(Template(), client_->pid()).at(0);
+  // Its own parent is the template, so its init is who shares its pid namespace beside it.
+  std::string uid_of_inits;
+  for (const pid_t pid : ProcessTree(client_->pid())) {
+    std::error_code gone;
+    const auto space = [&](pid_t of) {
+      return fs::read_symlink("/proc/" + std::to_string(of) + "/ns/pid", gone);
+    };
+    if (pid != fork && space(pid) == space(fork)) {
+      uid_of_inits = Uid(ReadStatus("/proc/" + std::to_string(pid) + "/status"));
+    }
+  }
+  EXPECT_THAT(uid_of_inits, MatchesRegex("[1-9][0-9]*"));
+  EXPECT_NE(uid_of_inits, "65534");
   std::size_t privileged = 0;
   for (const Fields& thread : ThreadsOf(Template())) {
     if (thread.at("CapEff") == "0000000000000000") {
-      EXPECT_NE(Uid(thread), "0");
+      // Nor nobody's, whose other processes on the host could kill it.
+      EXPECT_EQ(Uid(thread), uid_of_inits);
       EXPECT_EQ(thread.at("NoNewPrivs"), "1");
     } else {
       ++privileged;
@@ -314,16 +330,91 @@ TEST(VmLiveTemplateTest, SaysWhyTheGuestDoesNotGetReady) {
 }
 
 TEST(VmLiveTemplateTest, RefusesWhatItsForksWouldHaveInCommon) {
-  TemplateSpec spec = vm::LiveTemplate(TestMachine());
-  for (const char* word : {"-chardev", "socket,id=s,host=127.0.0.1,port=0,server=on,wait=off"}) {
-    spec.command.emplace_back(word);
+  struct Case {
+    const char* option;
+    const char* value;
+    const char* reason;
+  };
+  const Case cases[] = {
+      {"-chardev", "socket,id=s,host=127.0.0.1,port=0,server=on,wait=off",
+       "cannot be forked: descriptor .* socket.*"},
+      // Without a descriptor.
+      {"-object", "memory-backend-ram,id=both,size=2M,share=on",
+       "cannot be forked: shared memory .* rw-s .*"},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.value);
+    TemplateSpec spec = vm::LiveTemplate(TestMachine());
+    spec.command.emplace_back(c.option);
+    spec.command.emplace_back(c.value);
+    auto client = StartMachineForkserver(TestImage(), {}, {spec});
+    ASSERT_TRUE(client) << client.error().message;
+    LiveSource source(**client, kLive, CellLimits());
+    const auto prepared = source.Prepare(In(240s));
+    ASSERT_FALSE(prepared);
+    EXPECT_THAT(prepared.error().message, MatchesRegex(c.reason));
+    EXPECT_EQ(TemplateOf((*client)->pid()), -1);
   }
+}
+
+// Nobody else would end it, and it would keep a processor busy for ever.
+TEST(VmLiveTemplateTest, ABootThatHangsIsEndedAndBegunAnew) {
+  TemplateSpec spec = vm::LiveTemplate(TestMachine());
+  spec.command.emplace_back("-S");  // its processor is never started
   auto client = StartMachineForkserver(TestImage(), {}, {spec});
   ASSERT_TRUE(client) << client.error().message;
   LiveSource source(**client, kLive, CellLimits());
-  const auto prepared = source.Prepare(In(240s));
-  ASSERT_FALSE(prepared);
-  EXPECT_THAT(prepared.error().message, MatchesRegex("cannot be forked: descriptor .* socket.*"));
+  std::set<pid_t> seen;
+  for (int attempt = 1; attempt <= 3; ++attempt) {
+    Result<void> prepared;
+    std::thread preparing([&] { prepared = source.Prepare(In(4s)); });
+    EXPECT_TRUE(Eventually(
+        [&] {
+          const pid_t pid = TemplateOf((*client)->pid());
+          return pid > 0 && seen.insert(pid).second;
+        },
+        4s))
+        << "attempt " << attempt;
+    preparing.join();
+    ASSERT_FALSE(prepared);
+    EXPECT_EQ(prepared.error().code, ErrorCode::kDeadlineExceeded);
+    EXPECT_EQ(TemplateOf((*client)->pid()), -1);
+  }
+  std::this_thread::sleep_for(1s);  // the forkserver would have tried again by now
+  EXPECT_EQ(TemplateOf((*client)->pid()), -1);
+  EXPECT_FALSE(source.Fork(In(5s)));
+  EXPECT_EQ(TemplateOf((*client)->pid()), -1);
+}
+
+TEST(VmLiveTemplateTest, OneThatFailedOftenIsTriedAgainWhenAsked) {
+  TemplateSpec spec = vm::LiveTemplate(TestMachine());
+  spec.command.emplace_back("-no-such-option");
+  auto client = StartMachineForkserver(TestImage(), {}, {spec});
+  ASSERT_TRUE(client) << client.error().message;
+  LiveSource source(**client, kLive, CellLimits());
+  for (int attempt = 1; attempt <= 8; ++attempt) {
+    const std::uint64_t heard = (*client)->StateOf(kLive).heard;
+    const auto prepared = source.Prepare(In(60s));
+    ASSERT_FALSE(prepared);
+    EXPECT_EQ(prepared.error().code, ErrorCode::kUnavailable) << "attempt " << attempt;
+    EXPECT_THAT(prepared.error().message, HasSubstr("no-such-option"));
+    EXPECT_EQ((*client)->StateOf(kLive).heard, heard + 1) << "attempt " << attempt;
+  }
+}
+
+TEST_F(VmLiveTest, AStoppedTemplateIsGoneAndBootsAgainWhenAsked) {
+  ReadyMachine machine = Fork();
+  const pid_t old_template = Template();
+  source_->Stop();
+  EXPECT_EQ(Template(), -1);
+  EXPECT_NE(source_->WhyStale(), "");
+  EXPECT_THAT(Prints(machine, kWhoAmI), HasSubstr("failed: "));
+  EXPECT_FALSE(source_->Fork(In(5s)));
+  const auto prepared = source_->Prepare(In(240s));
+  ASSERT_TRUE(prepared) << prepared.error().message;
+  EXPECT_NE(Template(), old_template);
+  ReadyMachine another = Fork();
+  EXPECT_THAT(Prints(another, kWhoAmI), HasSubstr("42 "));
 }
 
 }  // namespace

@@ -11,6 +11,9 @@
 
 namespace forkbox::sandbox {
 
+// In words of a template's command: what it is restarted with (RequestKind::kRestart), "" before.
+inline constexpr std::string_view kVariant = "@variant@";
+
 // Runtimes to keep warm. The command runs inside the sandbox root.
 struct TemplateSpec {
   std::string name;  // for messages

@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -23,7 +22,6 @@
 #include <thread>
 #include <vector>
 
-#include "base/check.h"
 #include "runner/sandbox/box.h"
 #include "runner/sandbox/forkserver/cell.h"
 #include "runner/sandbox/forkserver/cgroup.h"
@@ -33,25 +31,16 @@
 #include "runner/sandbox/forkserver/net_namespaces.h"
 #include "runner/sandbox/forkserver/remains.h"
 #include "runner/sandbox/forkserver/root_fs.h"
+#include "runner/sandbox/forkserver/sealed_filter.h"
 #include "runner/sandbox/forkserver/seccomp_filter.h"
 #include "runner/sandbox/forkserver/streams.h"
 #include "runner/sandbox/forkserver/warm_template.h"
 #include "runner/sandbox/protocol.h"
+#include "runner/sandbox/template/fork_loop.h"
 #include "runner/sandbox/wire.h"
 
 namespace forkbox::sandbox {
 namespace {
-
-constexpr int kMaxTemplateFailures = 5;
-
-// A memory file that every template may read and nobody can change.
-UniqueFd SealedFilter(const std::vector<sock_filter>& filter) {
-  UniqueFd file(::memfd_create("seccomp", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  const std::size_t bytes = filter.size() * sizeof(sock_filter);
-  FORKBOX_CHECK(::write(file.get(), filter.data(), bytes) == static_cast<ssize_t>(bytes));
-  ::fcntl(file.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
-  return file;
-}
 
 class Forkserver {
  public:
@@ -69,6 +58,10 @@ class Forkserver {
       templates_.emplace_back();
       templates_.back().spec = spec;
       templates_.back().wanted = !spec.lazy;
+      if (spec.filter == TemplateSpec::Filter::kMachine && config.privileged) {
+        templates_.back().spec.env.push_back(std::string(kTemplateUidVariable) + "=" +
+                                             std::to_string(config.uid_base));
+      }
     }
   }
 
@@ -98,46 +91,55 @@ class Forkserver {
 
   void StartTemplate(std::size_t index) {
     WarmTemplate& entry = templates_[index];
-    auto control = MakeSocketPair(SOCK_SEQPACKET);
-    auto errors = MakePipe();
-    std::string failure;
-    pid_t pid = -1;
-    if (!control || !errors) {
-      failure = !control ? control.error().message : errors.error().message;
-    } else {
-      const UniqueFd& filter = entry.spec.filter == TemplateSpec::Filter::kMachine
-                                   ? machine_filter_fd_
-                                   : program_filter_fd_;
-      pid = SpawnTemplate(entry.spec, control->theirs.get(), errors->theirs.get(), filter.get());
-      if (pid < 0) failure = std::string("fork: ") + std::strerror(errno);
+    const UniqueFd& filter = entry.spec.filter == TemplateSpec::Filter::kMachine
+                                 ? machine_filter_fd_
+                                 : program_filter_fd_;
+    std::string variant;
+    TemplateSpec spec;
+    {
+      std::lock_guard lock(mutex_);
+      variant = entry.variant;
+      spec = entry.Varied();
     }
+    auto started = SpawnTemplate(spec, filter.get());
     std::lock_guard lock(mutex_);
-    if (pid < 0) {
-      entry.said = failure;
+    if (!started) {
+      entry.said = started.error().message;
       FailTemplate(index);
       return;
     }
-    ::fcntl(errors->ours.get(), F_SETFL, O_NONBLOCK);
-    entry.pid = pid;
-    entry.control = std::move(control->ours);
-    entry.errors = std::move(errors->ours);
+    entry.pid = started->pid;
+    entry.control = std::move(started->control);
+    entry.errors = std::move(started->errors);
     entry.said.clear();
     entry.ready = false;
+    if (entry.stopped || entry.variant != variant) entry.End();  // while it was being started
     Wake();
   }
 
-  // With mutex_ held. The template is dead or never lived.
+  void RestartOrStop(const ForkRequest& request) {
+    std::lock_guard lock(mutex_);
+    if (!IsThere(request)) return;
+    const std::string variant(request.variant.data(),
+                              ::strnlen(request.variant.data(), request.variant.size()));
+    if (variant.find_first_not_of("0123456789abcdef") != std::string::npos) {
+      return driver_->Refuse(request, EINVAL, "no variant of a template");
+    }
+    WarmTemplate& entry = templates_[request.template_index];
+    if (request.kind == RequestKind::kRestart) entry.variant = variant;
+    if (entry.pid > 0) FailTemplate(request.template_index);
+    entry.stopped = request.kind == RequestKind::kStop;
+    entry.wanted = !entry.stopped;
+    entry.failures = 0;
+    entry.restart_at = {};
+    Wake();  // the reaper starts it
+    driver_->Answer(request);
+  }
+
+  // With mutex_ held. The template is dead, never lived, or is to die.
   void FailTemplate(std::size_t index) {
     WarmTemplate& entry = templates_[index];
-    entry.DrainErrors();
-    if (entry.pid > 0) {
-      ::kill(entry.pid, SIGKILL);
-      ::waitpid(entry.pid, nullptr, 0);
-    }
-    entry.pid = -1;
-    entry.ready = false;
-    entry.control.Reset();
-    entry.errors.Reset();
+    entry.End();
     ++entry.failures;
     driver_->SayTemplateFailed(index, entry.LastWords());
     StatusMessage lost;
@@ -171,24 +173,35 @@ class Forkserver {
       case RequestKind::kFreeze:
       case RequestKind::kThaw:
         return FreezeOrThaw(request);
+      case RequestKind::kRestart:
+      case RequestKind::kStop:
+        return RestartOrStop(request);
     }
     driver_->Refuse(request, EINVAL, "no such request");
   }
 
+  // False when it has been answered that there is no such template.
+  bool IsThere(const ForkRequest& request) {
+    if (request.template_index < templates_.size()) return true;
+    driver_->Refuse(request, EINVAL, "no such template");
+    return false;
+  }
+
   // With mutex_ held. False when the template cannot be forked now, which has been answered.
   bool IsReady(const ForkRequest& request) {
-    if (request.template_index >= templates_.size()) {
-      driver_->Refuse(request, EINVAL, "no such template");
-      return false;
-    }
+    if (!IsThere(request)) return false;
     WarmTemplate& entry = templates_[request.template_index];
     if (entry.ready) return true;
+    if (entry.stopped) {
+      driver_->Refuse(request, EAGAIN, "template was stopped");
+      return false;
+    }
     if (!entry.wanted) {
       entry.wanted = true;
       Wake();  // the reaper starts it
     }
-    const bool may_come = (entry.spec.lazy || request.kind == RequestKind::kJoin) &&
-                          entry.failures < kMaxTemplateFailures;
+    const bool may_come =
+        (entry.spec.lazy || request.kind == RequestKind::kJoin) && entry.MayCome();
     driver_->Refuse(request, may_come ? EINPROGRESS : EAGAIN, "template not ready");
     return false;
   }
@@ -368,7 +381,7 @@ class Forkserver {
         for (WarmTemplate& entry : templates_) {
           polled.push_back({entry.control.get(), POLLIN, 0});  // negative ones are skipped
           polled.push_back({entry.errors.get(), POLLIN, 0});
-          if (entry.wanted && entry.pid < 0 && entry.failures < kMaxTemplateFailures) {
+          if (entry.IsToStart()) {
             const auto left =
                 std::chrono::duration_cast<std::chrono::milliseconds>(entry.restart_at - now);
             timeout = static_cast<int>(
@@ -479,9 +492,7 @@ class Forkserver {
     const auto now = std::chrono::steady_clock::now();
     for (std::size_t i = 0; i < templates_.size(); ++i) {
       WarmTemplate& entry = templates_[i];
-      if (!entry.wanted || entry.pid > 0 || entry.failures >= kMaxTemplateFailures ||
-          entry.restart_at > now)
-        continue;
+      if (!entry.IsToStart() || entry.restart_at > now) continue;
       mutex_.unlock();  // StartTemplate takes it; nothing above depends on what changes meanwhile
       StartTemplate(i);
       mutex_.lock();
@@ -491,7 +502,7 @@ class Forkserver {
   void KillEverything() {
     std::lock_guard lock(mutex_);
     for (auto& [id, live] : cells_) KillCell(&live);
-    for (WarmTemplate& entry : templates_) entry.failures = kMaxTemplateFailures;
+    for (WarmTemplate& entry : templates_) entry.failures = WarmTemplate::kMaxFailures;
   }
 
   DriverLine* const driver_;

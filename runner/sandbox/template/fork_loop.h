@@ -28,6 +28,9 @@ namespace forkbox::sandbox {
 inline constexpr int kTemplateControlFd = 3;
 // A memory file with the compiled seccomp program (struct sock_filter[]).
 inline constexpr int kTemplateFilterFd = 4;
+// In the environment of a template of machines, where there are users to choose from: the uid for
+// what of it needs no privilege, which nobody on the host has.
+inline constexpr const char* kTemplateUidVariable = "FORKBOX_TEMPLATE_UID";
 
 struct ForkHooks {
   std::function<void()> before_fork;        // in the template, right before each fork

@@ -23,6 +23,7 @@
 #include "runner/sandbox/vm/live/open_files.h"
 #include "runner/sandbox/vm/live/parking.h"
 #include "runner/sandbox/vm/live/raw_calls.h"
+#include "runner/sandbox/vm/live/shared_memory.h"
 #include "runner/sandbox/vm/live/thread_identity.h"
 #include "runner/sandbox/vm/live/threads.h"
 
@@ -57,6 +58,7 @@ class Template {
                               kTemplateControlFd, kTemplateFilterFd, kLiveAgentFd,
                               kLiveMonitorFd,     kOurAgentFd,       kOurMonitorFd};
     if (auto why = files_.Examine(kKnown, std::size(kKnown)); !why.empty()) return why;
+    if (auto shared = FindSharedMemory(); !shared.empty()) return "shared memory " + shared;
     const std::span<const ParkedThread> threads = ParkThreads();
     if (threads.empty()) return std::string("threads do not stand still: ") + std::strerror(errno);
     const auto offset = FindThreadIdOffset(threads);

@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "runner/sandbox/template/fork_loop.h"
 #include "runner/sandbox/vm/live/control.h"
 #include "runner/sandbox/vm/live/parking.h"
 #include "runner/sandbox/vm/live/privileges.h"
@@ -37,14 +38,16 @@ Function Next(const char* name) {
 // Before QEMU's main(), and before its constructors, of which one starts a thread.
 void BecomeTemplate() {
   ::unsetenv("LD_PRELOAD");
+  const char* uid = std::getenv(forkbox::sandbox::kTemplateUidVariable);
   // What the guest's kernel says goes where the reason for a template's end is looked for.
   ::dup2(STDERR_FILENO, STDOUT_FILENO);
   // With many threads malloc(3) would count the processors, by a file that a fork may not open, to
   // know how many heaps to have at most.
   ::mallopt(M_ARENA_MAX, 4);
   forkbox::sandbox::vm::StartControlThread();
-  if (!forkbox::sandbox::vm::BecomeNobody()) {
-    std::perror("become nobody");
+  const unsigned long number = uid == nullptr ? 0 : std::strtoul(uid, nullptr, 10);
+  if (!forkbox::sandbox::vm::GiveUpPrivileges(static_cast<unsigned>(number))) {
+    std::perror("give up privileges");
     std::_Exit(1);
   }
 }

@@ -17,35 +17,45 @@ namespace forkbox::sandbox::vm {
 namespace {
 
 constexpr std::chrono::seconds kPatience{3};  // a busy host takes its time to run seven threads
+constexpr int kLookAgainMs = 20;
 
 struct Slot {
   ParkedThread thread;
-  std::atomic<bool> parked{false};
+  std::atomic<std::uint32_t> parked{0};  // the round in which it was, last
 };
 
-// Written by the parking thread while nobody is parked.
+// Written by the parking thread while nobody is in the handler.
 std::array<Slot, kMaxParked> slots;
 std::size_t slot_count = 0;
 // Odd while threads are to stand still. A signal that arrives late finds it even, or finds its
-// thread parked in a later round, where it belongs as well.
+// thread parked in the same round, or parks it in a later one, where it belongs as well.
 std::atomic<std::uint32_t> round_number{0};
-std::atomic<std::uint32_t> parked_count{0};
+std::atomic<std::uint32_t> arrivals{0};  // a change is what the parking thread waits for
+// How many are in the handler. One that has begun in a round that was given up may be there for as
+// long as it has no processor; it must not be taken for parked in the next, nor read slots that are
+// being written.
+std::atomic<std::uint32_t> inside{0};
 
-void Park(int, siginfo_t*, void* context) {
-  const std::uint32_t mine = round_number.load();
+void ParkIn(std::uint32_t mine, ucontext_t* context) {
   if (mine % 2 == 0) return;
   const pid_t id = RawThreadId();
   Slot* slot = nullptr;
   for (std::size_t i = 0; i < slot_count && slot == nullptr; ++i) {
     if (slots[i].thread.id == id) slot = &slots[i];
   }
-  if (slot == nullptr || slot->parked.load()) return;
+  if (slot == nullptr || slot->parked.load() == mine) return;
   slot->thread.thread_pointer = ThreadPointer();
-  slot->thread.context = static_cast<ucontext_t*>(context);
-  slot->parked.store(true);
-  parked_count.fetch_add(1);
-  FutexWakeAll(parked_count);
+  slot->thread.context = context;
+  slot->parked.store(mine);
+  arrivals.fetch_add(1);
+  FutexWakeAll(arrivals);
   while (round_number.load() == mine) FutexWait(round_number, mine);
+}
+
+void Park(int, siginfo_t*, void* context) {
+  inside.fetch_add(1);
+  ParkIn(round_number.load(), static_cast<ucontext_t*>(context));
+  if (inside.fetch_sub(1) == 1) FutexWakeAll(inside);
 }
 
 // The ids of all other threads, ascending as the kernel lists them; more than fit: one more than
@@ -74,27 +84,36 @@ std::size_t ListThreads(std::array<pid_t, kMaxParked + 1>* ids) {
 
 enum class Attempt { kParked, kRestless, kTooMany };
 
+std::size_t ParkedIn(std::uint32_t round) {
+  std::size_t parked = 0;
+  for (std::size_t i = 0; i < slot_count; ++i) parked += slots[i].parked.load() == round ? 1 : 0;
+  return parked;
+}
+
 Attempt Try(std::chrono::steady_clock::time_point deadline) {
+  for (std::uint32_t late = 0; (late = inside.load()) > 0;) {
+    if (std::chrono::steady_clock::now() >= deadline) return Attempt::kRestless;
+    FutexWait(inside, late, kLookAgainMs);
+  }
   static std::array<pid_t, kMaxParked + 1> ids;
   static std::array<pid_t, kMaxParked + 1> ids_after;
   const std::size_t count = ListThreads(&ids);
   if (count > kMaxParked) return Attempt::kTooMany;
   for (std::size_t i = 0; i < count; ++i) {
     slots[i].thread = {.id = ids[i]};
-    slots[i].parked.store(false);
+    slots[i].parked.store(0);
   }
   slot_count = count;
-  parked_count.store(0);
-  round_number.fetch_add(1);
+  const std::uint32_t round = round_number.fetch_add(1) + 1;
   const pid_t process = ::getpid();
   // One that has ended since is missed below.
   for (std::size_t i = 0; i < count; ++i) RawCall(SYS_tgkill, process, ids[i], kParkSignal);
-  for (std::uint32_t parked = 0; (parked = parked_count.load()) < count;) {
+  for (;;) {
+    const std::uint32_t arrived = arrivals.load();
+    if (ParkedIn(round) == count) break;
     if (std::chrono::steady_clock::now() >= deadline) return Attempt::kRestless;
-    FutexWait(parked_count, parked, 20);
-    if (parked_count.load() == parked && ListThreads(&ids_after) != count) {
-      return Attempt::kRestless;
-    }
+    FutexWait(arrivals, arrived, kLookAgainMs);
+    if (arrivals.load() == arrived && ListThreads(&ids_after) != count) return Attempt::kRestless;
   }
   for (std::size_t i = 0; i < count; ++i) {
     if (!StandsInCall(*slots[i].thread.context)) return Attempt::kRestless;

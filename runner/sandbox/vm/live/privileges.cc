@@ -6,24 +6,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cerrno>
-
 namespace forkbox::sandbox::vm {
-namespace {
 
-constexpr int kNobody = 65534;
-
-}  // namespace
-
-bool BecomeNobody() {
-  // In a user namespace with one id there is nobody else to be (EINVAL); or no right to leave one's
-  // groups (EPERM).
-  if (::syscall(SYS_setresgid, kNobody, kNobody, kNobody) == 0) {
-    if (::syscall(SYS_setgroups, 0, nullptr) != 0 ||
-        ::syscall(SYS_setresuid, kNobody, kNobody, kNobody) != 0) {
-      return false;
-    }
-  } else if (errno != EINVAL) {
+bool GiveUpPrivileges(unsigned uid) {
+  if (uid != 0 &&
+      (::syscall(SYS_setresgid, uid, uid, uid) != 0 || ::syscall(SYS_setgroups, 0, nullptr) != 0 ||
+       ::syscall(SYS_setresuid, uid, uid, uid) != 0)) {
     return false;
   }
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
