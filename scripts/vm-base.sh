@@ -45,17 +45,20 @@ fi
 
 case "$0" in /*) self=$0 ;; *) self=$PWD/$0 ;; esac
 dir=$(cd "$1" && pwd)
-# With nothing of the caller's environment, and in namespaces of its own, where they can be had:
-# whatever ends this script ends all of it, mounts included.
+# With nothing of the caller's environment, and in namespaces of its own: whatever ends this script
+# ends all of it, mounts included. Without them a tree that was left could hold this machine's /dev
+# and /sys, and whoever removed the one would remove the other.
 if [ -z "${FORKBOX_VM_BASE:-}" ]; then
+  [ "$(id -u)" = 0 ] ||
+    fail "must run as root: a Debian system is unpacked with its owners and devices"
   apart="unshare --mount --pid --fork --kill-child --mount-proc"
-  $apart true 2>/dev/null || apart=
+  why=$($apart true 2>&1) ||
+    fail "no mount and pid namespaces to be had, as in a container without privileges: ${why#unshare: }"
   exec env -i FORKBOX_VM_BASE="$dir" FORKBOX_VM_SELF="$self" \
     FORKBOX_VM_MIRROR="${FORKBOX_VM_MIRROR:-}" ${http_proxy:+http_proxy="$http_proxy"} \
     ${https_proxy:+https_proxy="$https_proxy"} ${no_proxy:+no_proxy="$no_proxy"} \
     $apart sh "$self" "$dir"
 fi
-[ "$(id -u)" = 0 ] || fail "must run as root: a Debian system is unpacked with its owners and devices"
 for tool in mmdebstrap mkfs.erofs dpkg-deb; do
   command -v "$tool" >/dev/null || fail "$tool is missing: apt-get install mmdebstrap erofs-utils"
 done

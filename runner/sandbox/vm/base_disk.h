@@ -26,13 +26,17 @@ struct BaseDisk {
   static Result<std::string> Recipe(const std::string& script);
   // kNotFound when there is none in the folder `cache`, or it is damaged.
   static Result<BaseDisk> Find(const std::string& cache, const std::string& recipe);
-  // Makes it, in place of another of the same recipe; of those of other recipes two stay. The
-  // caller holds the cache's lock. kUnavailable with the reason: no root, no network (which names
-  // the mirror), missing programs.
+  // Makes it, in place of another of the same recipe; of those of other recipes two stay,
+  // and what is not named like a recipe is left alone. The caller holds the cache's lock.
+  // kUnavailable with the reason: no root, no network (which names the mirror), missing programs.
   static Result<BaseDisk> Make(const std::string& cache, const std::string& recipe,
                                const std::string& script,
                                const std::function<void(std::string_view)>& on_step,
                                const std::function<bool()>& stopped);
+
+  // Go links only what the same version has compiled: kUnavailable, with what mends it, when the
+  // standard library of a runtime folder is of another one than the compiler here.
+  [[nodiscard]] Result<void> CheckGo(const std::string& runtime_dir) const;
 };
 
 }  // namespace forkbox::sandbox::vm
