@@ -1,6 +1,7 @@
 #include "cli/virtual_machines.h"
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -21,6 +22,25 @@ namespace {
 
 using Wanted = VirtualMachinesOptions::Wanted;
 
+// As many as were wanted, if this host can have that many.
+std::size_t BoundedByMemory(const VirtualMachinesOptions& options) {
+  const auto host = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
+                    static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  return std::min(options.max_machines, sandbox::vm::MachinesThatFit(options.ram_bytes, host));
+}
+
+// For health: fewer than were wanted.
+std::string WhyFewer(const VirtualMachinesOptions& options) {
+  const std::size_t most = BoundedByMemory(options);
+  if (most == options.max_machines) return "";
+  options.log.Warn("vm.fewer_machines",
+                   {{"wanted", static_cast<std::int64_t>(options.max_machines)},
+                    {"at_most", static_cast<std::int64_t>(most)}});
+  return "at most " + std::to_string(most) + " at once instead of " +
+         std::to_string(options.max_machines) +
+         ", since that many can take half of this host's memory";
+}
+
 Result<std::unique_ptr<VmDriver>> StartDriver(const Installation& installation,
                                               const VirtualMachinesOptions& options) {
   auto runtime_hash = installation.VmRuntimeHash();
@@ -32,7 +52,7 @@ Result<std::unique_ptr<VmDriver>> StartDriver(const Installation& installation,
   driver.image_dir = options.image_dir;
   driver.runtime_hash = *runtime_hash;
   driver.pool_size = options.pool_size;
-  driver.max_machines = options.max_machines;
+  driver.max_machines = BoundedByMemory(options);
   driver.ram_bytes = options.ram_bytes;
   driver.log = options.log;
   return VmDriver::Start(std::move(driver));
@@ -57,21 +77,26 @@ VirtualMachines::VirtualMachines(std::unique_ptr<VmDriver> driver, std::string w
 
 VirtualMachines::~VirtualMachines() = default;
 
+bool VirtualMachines::AreToBe(const VirtualMachinesOptions& options) {
+  if (options.wanted != Wanted::kAuto) return options.wanted == Wanted::kOn;
+  // Nobody has made an image, or said where it is: there are to be none.
+  const auto installation = Installation::Find();
+  if (!installation || !options.image_dir.empty()) return true;
+  std::error_code error;
+  const std::filesystem::path folder = installation->vm_image_dir;
+  return std::filesystem::exists(folder / sandbox::vm::kCurrentImage, error) ||
+         std::filesystem::exists(folder / sandbox::vm::kImageManifest, error);
+}
+
 Result<std::unique_ptr<VirtualMachines>> VirtualMachines::Start(VirtualMachinesOptions options) {
-  if (options.wanted == Wanted::kOff) return nullptr;
+  if (!AreToBe(options)) return nullptr;
   const auto installation = Installation::Find();
   if (!installation) return Fail(installation.error());
-  const bool chosen = !options.image_dir.empty();
-  if (!chosen) options.image_dir = installation->vm_image_dir;
-  // Nobody has made one, or said where it is: there are to be none.
-  std::error_code error;
-  const std::filesystem::path folder = options.image_dir;
-  const bool exists = std::filesystem::exists(folder / sandbox::vm::kCurrentImage, error) ||
-                      std::filesystem::exists(folder / sandbox::vm::kImageManifest, error);
-  if (options.wanted == Wanted::kAuto && !chosen && !exists) return nullptr;
+  if (options.image_dir.empty()) options.image_dir = installation->vm_image_dir;
   auto driver = StartDriver(*installation, options);
   if (driver) {
-    return std::unique_ptr<VirtualMachines>(new VirtualMachines(std::move(*driver), ""));
+    return std::unique_ptr<VirtualMachines>(
+        new VirtualMachines(std::move(*driver), WhyFewer(options)));
   }
   if (options.wanted == Wanted::kOn) return Fail(driver.error());
   options.log.Warn("vm.unavailable", {{"error", driver.error().message}});
@@ -117,6 +142,9 @@ runner::VmService VirtualMachines::Service() const {
   }
   service.status = driver_->Status();
   service.status.reason = Brief(std::move(service.status.reason));
+  if (service.status.state == VmState::kReady && !why_not_.empty()) {
+    service.status.reason += (service.status.reason.empty() ? "" : "; ") + why_not_;
+  }
   if (!driver_->Alive()) {
     service.status.state = VmState::kFailed;
     service.status.reason = "their privileged process ended: start the server again";

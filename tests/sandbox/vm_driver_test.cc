@@ -1,23 +1,29 @@
-// The driver of virtual machines itself: what it needs to start, which way it chooses, a template that
-// is booted again when it dies, an end that leaves nothing.
+// The driver of virtual machines itself: what it needs to start, which way it chooses, a template
+// that is booted again when it dies, an end that leaves nothing.
 #include <gmock/gmock.h>
 #include <signal.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <thread>
 #include <vector>
 
+#include "runner/sandbox/vm/image_manifest.h"
+#include "runner/sandbox/vm/sha256.h"
 #include "tests/sandbox/vm_driver_under_test.h"
 
 namespace forkbox::sandbox::testing {
 namespace {
 
 using namespace std::chrono_literals;
+namespace fs = std::filesystem;
 using schema::Outcome;
 using std::chrono::steady_clock;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 using vm::VmDriver;
 using vm::VmState;
 
@@ -116,7 +122,6 @@ std::string AnyLibrary() {
 // QEMU with another library than the one that makes it forkable: it does not find the descriptors
 // that it is told about.
 TEST(VmDriverTest, WhereTheFasterWayDoesNotWorkTheOtherDoes) {
-  namespace fs = std::filesystem;
   std::string folder = (fs::temp_directory_path() / "forkbox-vm-XXXXXX").string();
   ASSERT_NE(::mkdtemp(folder.data()), nullptr);
   fs::permissions(folder, fs::perms(0755));
@@ -162,6 +167,156 @@ TEST(VmDriverTest, ATemplateThatDiesIsBootedAgain) {
   ASSERT_TRUE(again) << again.error().message;
   EXPECT_EQ((*driver)->Status().templates_booted, 2U);
   EXPECT_EQ(RunJob(**driver, Bash("echo again")).stdout_text, "again\n");
+}
+
+// A folder of images, all of them with the files of the one that the tests have; they differ in
+// what their manifests say.
+class Images {
+ public:
+  Images() {
+    // Beside the real one, for the sake of hard links.
+    folder_ = VmTestOptions(vm::Design::kAuto).image_dir + "-test-XXXXXX";
+    if (::mkdtemp(folder_.data()) == nullptr) std::abort();
+    fs::permissions(folder_, fs::perms(0755));
+  }
+  ~Images() { fs::remove_all(folder_); }
+
+  [[nodiscard]] const std::string& folder() const { return folder_; }
+  // Makes it current. Its name.
+  std::string Add(const std::function<void(vm::ImageManifest&)>& edit) const {
+    const auto real = vm::VmImage::Open(VmTestOptions(vm::Design::kAuto).image_dir, "");
+    EXPECT_TRUE(real) << real.error().message;
+    auto manifest = vm::ImageManifest::Parse(ReadFile(real->folder + "/" + vm::kImageManifest));
+    EXPECT_TRUE(manifest) << manifest.error().message;
+    edit(*manifest);
+    const std::string text = manifest->Encode();
+    const std::string name = vm::Sha256Hex(text).substr(0, vm::kImageNameDigits);
+    const fs::path place = fs::path(folder_) / name;
+    fs::create_directory(place);
+    for (const auto& file : manifest->files) {
+      fs::create_hard_link(fs::path(real->folder) / file.name, place / file.name);
+    }
+    std::ofstream(place / vm::kImageManifest) << text;
+    MakeCurrent(name);
+    return name;
+  }
+  void MakeCurrent(const std::string& name) const {
+    fs::create_directory_symlink(name, fs::path(folder_) / "next");
+    fs::rename(fs::path(folder_) / "next", fs::path(folder_) / vm::kCurrentImage);
+  }
+
+ private:
+  std::string folder_;
+};
+
+TEST(VmDriverTest, ANewImageTakesThePlaceOfTheOldOneWhileItIsServed) {
+  const Images images;
+  const std::string first = images.Add([](auto&) {});
+  auto options = VmTestOptions(vm::Design::kLive);
+  options.image_dir = images.folder();
+  options.pool_size = 1;
+  auto driver = StartVmDriver(std::move(options));
+  ASSERT_TRUE(driver) << driver.error().message;
+  EXPECT_THAT((*driver)->Status().image, StartsWith(first));
+  EXPECT_EQ((*driver)->Status().reason, "");
+
+  // One of another forkbox is not for us.
+  images.Add([](vm::ImageManifest& manifest) { ++manifest.agent_version; });
+  ASSERT_TRUE(Within(60s, [&] { return (*driver)->Status().reason != ""; }));
+  EXPECT_THAT((*driver)->Status().reason, HasSubstr("its agent has version"));
+  EXPECT_THAT((*driver)->Status().image, StartsWith(first));
+  EXPECT_EQ((*driver)->Status().state, VmState::kReady);
+  EXPECT_EQ(RunJob(**driver, Bash("echo as before")).stdout_text, "as before\n");
+
+  // Another one of ours boots while the old one is served; what has begun in that ends in it.
+  const Job job = Bash("echo held");
+  auto held = (*driver)->Fork("bash", job.limits);
+  ASSERT_TRUE(held) << held.error().message;
+  const std::string second =
+      images.Add([](vm::ImageManifest& manifest) { manifest.packages["another"] = "1"; });
+  ASSERT_NE(first, second);
+  EXPECT_EQ(RunJob(**driver, Bash("echo meanwhile")).stdout_text, "meanwhile\n");
+  bool always_ready = true;
+  ASSERT_TRUE(Within(360s, [&] {
+    const vm::VmStatus status = (*driver)->Status();
+    always_ready = always_ready && status.state == VmState::kReady;
+    return status.image.starts_with(second);
+  })) << (*driver)->Status().reason;
+  EXPECT_TRUE(always_ready);
+  EXPECT_EQ((*driver)->Status().reason, "");
+  EXPECT_EQ((*driver)->Status().templates_booted, 2U);
+  const Outcome after = RunJob(**driver, Bash("echo of the new"));
+  EXPECT_EQ(after.stdout_text, "of the new\n") << Describe(after);
+  EXPECT_EQ(MachinesOf((*driver)->forkserver_pid()).size(), 2U);
+  EXPECT_EQ((*held)->Run(job.source, {}).stdout_text, "held\n");
+  held->reset();
+  ASSERT_TRUE(Within(30s, [&] { return MachinesOf((*driver)->forkserver_pid()).size() == 1; }));
+
+  // And it boots again as the one that it is, whatever has become of the others.
+  fs::remove_all(images.folder() + "/" + first);
+  ::kill(MachinesOf((*driver)->forkserver_pid()).at(0), SIGKILL);
+  ASSERT_TRUE(Within(30s, [&] { return (*driver)->Status().state != VmState::kReady; }));
+  const auto again = (*driver)->WaitUntilReady(steady_clock::now() + 6min);
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_THAT((*driver)->Status().image, StartsWith(second));
+  EXPECT_EQ(RunJob(**driver, Bash("echo again")).stdout_text, "again\n");
+}
+
+// Its folder is what new machines of a snapshot open their disks in.
+TEST(VmDriverTest, ATemplateWhoseForksAllFailIsGivenUp) {
+  const Images images;
+  const std::string first = images.Add([](auto&) {});
+  auto options = VmTestOptions(vm::Design::kSnapshot);
+  options.image_dir = images.folder();
+  options.pool_size = 1;
+  auto driver = StartVmDriver(std::move(options));
+  ASSERT_TRUE(driver) << driver.error().message;
+  for (const char* disk : {vm::kBaseDisk, vm::kRuntimeDisk}) {
+    fs::remove(fs::path(images.folder()) / first / disk);
+  }
+  // The one that waits is whole; those that come after it are not.
+  EXPECT_EQ(RunJob(**driver, Bash("echo the last")).stdout_text, "the last\n");
+  ASSERT_TRUE(Within(120s, [&] { return (*driver)->Status().state != VmState::kReady; }));
+  EXPECT_THAT((*driver)->Status().reason, HasSubstr("forks failed 10 times in a row"));
+}
+
+TEST(VmDriverTest, AHostHasAsManyMachinesAsItsMemoryAllows) {
+  const std::uint64_t gib = 1ULL << 30;
+  const struct {
+    std::uint64_t ram;
+    std::uint64_t host;
+    std::size_t machines;
+  } cases[] = {{2 * gib, gib, 2},
+               {2 * gib, 4 * gib, 2},
+               {2 * gib, 64 * gib, 12},
+               {gib, 64 * gib, 19},
+               {2 * gib, 1024 * gib, 193}};
+  for (const auto& c : cases) {
+    EXPECT_NEAR(static_cast<double>(vm::MachinesThatFit(c.ram, c.host)),
+                static_cast<double>(c.machines), 1)
+        << c.ram << " of " << c.host;
+  }
+}
+
+TEST(VmDriverTest, ThereAreNoMoreThanMayBe) {
+  auto options = VmTestOptions(vm::Design::kLive);
+  options.pool_size = 1;
+  options.max_machines = 2;
+  auto driver = StartVmDriver(std::move(options));
+  ASSERT_TRUE(driver) << driver.error().message;
+  ASSERT_TRUE(Within(30s, [&] { return (*driver)->Stats().pool_ready == 1; }));
+  auto one = (*driver)->Fork("bash", {});
+  auto two = (*driver)->Fork("bash", {});
+  ASSERT_TRUE(one && two);
+  for (std::size_t i = 0; i < 2 * vm::kMostFailures; ++i) {
+    const auto third = (*driver)->Fork("bash", {});
+    ASSERT_FALSE(third);
+    EXPECT_EQ(third.error().code, ErrorCode::kUnavailable);
+    EXPECT_THAT(third.error().message, HasSubstr("2 virtual machines"));
+  }
+  one->reset();
+  EXPECT_EQ(RunJob(**driver, Bash("echo room")).stdout_text, "room\n");
+  EXPECT_EQ((*driver)->Status().state, VmState::kReady);
 }
 
 }  // namespace

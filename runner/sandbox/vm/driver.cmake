@@ -7,7 +7,7 @@ app_library(vm_sandbox
 app_test(vm_sandbox_test SOURCES vm_sandbox_test.cc LIBS app::vm_sandbox LABEL unit)
 
 app_library(vm
-  SOURCES vm_driver.cc proof.cc
+  SOURCES vm_driver.cc vm_driver_tending.cc proof.cc
   PUBLIC app::vm_sandbox app::vm_machine_source app::vm_machine app::vm_image app::vm_kvm_probe
          app::sandbox app::schema app::base
   PRIVATE app::vm_live app::vm_snapshot app::vm_protocol)

@@ -90,7 +90,8 @@ Result<ReadyMachine> SnapshotSource::Fork(Deadline deadline) {
   }
   auto fork = client_.Fork(launcher_index_, cell_, deadline);
   if (!fork) return Fail(fork.error());
-  ReadyMachine machine{std::move(*fork), UniqueFd()};
+  ReadyMachine machine;
+  machine.fork = std::move(*fork);
   // For reading alone, and with an offset of its own: a descriptor that is passed on shares both.
   const std::string state_path = "/proc/self/fd/" + std::to_string(from->snapshot.state.get());
   const UniqueFd state(::open(state_path.c_str(), O_RDONLY | O_CLOEXEC));

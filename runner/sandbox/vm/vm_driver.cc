@@ -1,9 +1,9 @@
 #include "runner/sandbox/vm/vm_driver.h"
 
 #include <poll.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <filesystem>
 #include <utility>
@@ -13,8 +13,6 @@
 #include "runner/sandbox/protocol.h"
 #include "runner/sandbox/uid_range.h"
 #include "runner/sandbox/vm/live_source.h"
-#include "runner/sandbox/vm/proof.h"
-#include "runner/sandbox/vm/snapshot_source.h"
 #include "runner/sandbox/vm/vm_sandbox.h"
 
 namespace forkbox::sandbox::vm {
@@ -22,7 +20,6 @@ namespace {
 
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
-using std::chrono::minutes;
 using std::chrono::seconds;
 using std::chrono::steady_clock;
 
@@ -30,16 +27,7 @@ constexpr const char* kProgramsTarget = "/opt/forkbox-vm";
 constexpr const char* kLauncher = "/forkbox-vm-launch";
 constexpr const char* kLiveLibrary = "/libforkbox_vm_live.so";
 
-// Of the forkserver's configuration.
-constexpr std::size_t kLauncherTemplate = 0;
-constexpr std::size_t kLiveTemplate = 1;
-
-constexpr seconds kConnectPatience{30};
 constexpr seconds kForkPatience{10};
-constexpr seconds kProofPatience{60};
-constexpr seconds kLookAgain{1};  // at the template and the machines that wait
-// After all ways have failed, twice each; the last one again and again.
-constexpr std::array<minutes, 3> kPauses{minutes(1), minutes(2), minutes(5)};
 
 // Beside the guest's memory: the code that is translated for it, and QEMU itself.
 constexpr std::uint64_t kQemuBytes = 640ULL << 20;
@@ -51,20 +39,14 @@ constexpr std::uint64_t kCellDiskBytes = 4ULL << 20;
 // Compilers have limits of their own inside; this one holds where those do not.
 constexpr seconds kCompileTime{120};
 
-schema::Limits CellLimits(std::uint64_t ram_bytes) {
-  schema::Limits cell;
-  cell.memory_bytes = ram_bytes + kQemuBytes;
-  cell.pids = kCellPids;
-  cell.disk_bytes = kCellDiskBytes;
-  return cell;
-}
-
 microseconds Since(steady_clock::time_point start) {
   return std::chrono::duration_cast<microseconds>(steady_clock::now() - start);
 }
 
-std::string NameOf(Accelerator accelerator, const MachineSource& source) {
-  return std::string(ToString(accelerator)) + ", " + std::string(source.name());
+}  // namespace
+
+std::size_t MachinesThatFit(std::uint64_t ram_bytes, std::uint64_t host_bytes) {
+  return std::max<std::size_t>(2, host_bytes / 2 / (ram_bytes + kQemuBytes));
 }
 
 bool HasEnded(const ReadyMachine& machine) {
@@ -73,8 +55,6 @@ bool HasEnded(const ReadyMachine& machine) {
   return ::poll(&polled, 1, 0) != 0;
 }
 
-}  // namespace
-
 Result<std::unique_ptr<VmDriver>> VmDriver::Start(VmDriverOptions options) {
   std::unique_ptr<VmDriver> driver(new VmDriver(std::move(options)));
   const VmDriverOptions& chosen = driver->options_;
@@ -82,12 +62,25 @@ Result<std::unique_ptr<VmDriver>> VmDriver::Start(VmDriverOptions options) {
     return Fail(ErrorCode::kInvalidArgument, "the memory of a machine is whole MiB, more than " +
                                                  std::to_string(kGuestsOwnBytes >> 20));
   }
-  if (auto qemu = QemuBuild(); !qemu) return Fail(qemu.error());
-  for (const char* program : {kLauncher, kLiveLibrary}) {
+  // One uid for all machines would be one wall less, and RLIMIT_NPROC counts by uid: the threads of
+  // all machines would have to share what is meant for one.
+  if (::geteuid() != 0) {
+    return Fail(ErrorCode::kUnavailable,
+                "virtual machines take root at the start, for a uid of its own for each of them");
+  }
+  auto qemu = QemuBuild();
+  if (!qemu) return Fail(qemu.error());
+  driver->qemu_build_ = *qemu;
+  const auto missing = [&](const char* program) -> std::string {
     const std::string path = chosen.programs_dir + program;
-    if (!std::filesystem::exists(path)) {
-      return Fail(ErrorCode::kUnavailable, path + " is missing: build forkbox again");
-    }
+    return std::filesystem::exists(path) ? "" : path + " is missing: build forkbox again";
+  };
+  if (const std::string why = missing(kLauncher); !why.empty()) {
+    return Fail(ErrorCode::kUnavailable, why);
+  }
+  const std::string why_not_live = missing(kLiveLibrary);
+  if (!why_not_live.empty() && chosen.design == Design::kLive) {
+    return Fail(ErrorCode::kUnavailable, why_not_live);
   }
   auto image = VmImage::Open(chosen.image_dir, chosen.runtime_hash);
   if (!image) return Fail(image.error());
@@ -97,18 +90,25 @@ Result<std::unique_ptr<VmDriver>> VmDriver::Start(VmDriverOptions options) {
                      : KvmVerdict{false, "not asked for"};
 
   const bool kvm = driver->kvm_.usable;
-  const bool live = !kvm && chosen.design != Design::kSnapshot;
-  const bool snapshot = chosen.design != Design::kLive;
-  const schema::Limits cell = CellLimits(chosen.ram_bytes);
-  Machine machine;
+  const bool live = !kvm && chosen.design != Design::kSnapshot && why_not_live.empty();
+  if (!kvm && chosen.design == Design::kAuto && !live) {
+    driver->left_out_ = std::string(ToString(Accelerator::kTcg)) + ", live: " + why_not_live;
+  }
+  driver->live_ = live;
+  driver->snapshot_ = chosen.design != Design::kLive;
+  driver->cell_.memory_bytes = chosen.ram_bytes + kQemuBytes;
+  driver->cell_.pids = kCellPids;
+  driver->cell_.disk_bytes = kCellDiskBytes;
+  Machine& machine = driver->machine_;
   machine.ram_bytes = chosen.ram_bytes;
   machine.tsc_khz = MeasureTscKhz();
+  machine.image = std::string(kImageFolder) + "/" + std::string(kVariant);
 
   ForkserverConfig config;
   config.root = RootKind::kMachines;
   config.kvm = kvm;
-  // Beside those that run: the ones that wait, a template, and a few that wait for their burial.
-  config.uid_count = static_cast<std::uint32_t>(chosen.max_machines + chosen.pool_size + 4);
+  // Beside the machines: templates that boot, proofs, and a few that wait for their burial.
+  config.uid_count = static_cast<std::uint32_t>(chosen.max_machines + chosen.pool_size + 8);
   config.uid_base = DrawUidBase(config.uid_count);
   config.binds.push_back({chosen.image_dir, kImageFolder});
   config.binds.push_back({chosen.programs_dir, kProgramsTarget});
@@ -116,30 +116,35 @@ Result<std::unique_ptr<VmDriver>> VmDriver::Start(VmDriverOptions options) {
   launcher.name = "launcher";
   launcher.command = {std::string(kProgramsTarget) + kLauncher};
   config.templates.push_back(std::move(launcher));
-  if (live) config.templates.push_back(LiveTemplate(machine));
+  // Two, so that one of a new image can boot while machines of the other run.
+  for (std::size_t slot = 0; live && slot < driver->live_slots_.size(); ++slot) {
+    config.templates.push_back(LiveTemplate(machine));
+    config.templates.back().lazy = true;
+  }
 
   auto client = ForkserverClient::Start(chosen.forkserver_path, std::move(config));
   if (!client) return Fail(client.error());
   driver->client_ = std::move(*client);
-  const auto add_snapshot = [&](Accelerator accelerator) {
-    machine.accelerator = accelerator;
-    driver->ways_.push_back(
-        {accelerator, std::make_unique<SnapshotSource>(*driver->client_, kLauncherTemplate, cell,
-                                                       machine, chosen.log, chosen.image_dir)});
-  };
-  if (kvm && snapshot) add_snapshot(Accelerator::kKvm);
-  if (live) {
-    driver->ways_.push_back(
-        {Accelerator::kTcg, std::make_unique<LiveSource>(*driver->client_, kLiveTemplate, cell)});
-  }
-  if (snapshot) add_snapshot(Accelerator::kTcg);
-
   VmStatus& status = driver->status_;
-  status.accelerator = ToString(driver->ways_.front().accelerator);
+  status.accelerator = ToString(kvm ? Accelerator::kKvm : Accelerator::kTcg);
   status.kvm = driver->kvm_.reason;
   status.image = driver->image_.hash;
   status.ram_bytes = chosen.ram_bytes;
   return driver;
+}
+
+void VmDriver::Way::End() const {
+  if (!ended.exchange(true)) source->Stop();
+}
+
+std::shared_ptr<const void> VmDriver::Lease::Take(
+    std::shared_ptr<const Way> way, std::shared_ptr<std::atomic<std::size_t>> machines,
+    std::size_t most) {
+  if (++*machines > most) {
+    --*machines;
+    return nullptr;
+  }
+  return std::make_shared<const Lease>(std::move(way), std::move(machines));
 }
 
 VmDriver::~VmDriver() {
@@ -166,145 +171,17 @@ Result<void> VmDriver::WaitUntilReady(Deadline deadline) {
   return Fail(known ? ErrorCode::kUnavailable : ErrorCode::kDeadlineExceeded, WhyNotReady());
 }
 
-// ---------------------------------------------------------------------------- the tending thread
+// ---------------------------------------------------------------------------- forks
 
-void VmDriver::Tend() {
-  if (auto connected = client_->Connect(steady_clock::now() + kConnectPatience); !connected) {
-    options_.log.Error("vm.failed", {{"reason", connected.error().message}});
-    return Become(VmState::kFailed, connected.error().message);
-  }
+void VmDriver::KeepReady(std::size_t machines) {
+  std::deque<ReadyMachine> ended;  // torn down outside of the lock
   {
     const std::lock_guard lock(mutex_);
-    protections_ = client_->protections();
-  }
-  // Up in an instant, and what every snapshot is made with.
-  client_->WaitForTemplate(kLauncherTemplate, steady_clock::now() + kConnectPatience);
-  std::size_t failures = 0;
-  while (!IsClosing()) {
-    if (auto booted = Boot(); !booted) {
-      if (IsClosing()) return;
-      options_.log.Error("vm.failed", {{"reason", booted.error().message}});
-      Become(VmState::kFailed, booted.error().message);
-      if (!client_->alive() || !Pause(kPauses[std::min(failures++, kPauses.size() - 1)])) return;
-      continue;
-    }
-    failures = 0;
-    const Way& way = *way_;  // nobody else changes it
-    KeepPoolFull(way);
-    if (IsClosing()) return;
-    const std::string reason = WhyStale(way);
-    options_.log.Warn("vm.rebuilding", {{"reason", reason}});
-    std::deque<ReadyMachine> stale;
-    {
-      const std::lock_guard lock(mutex_);
-      way_ = nullptr;
-      stale.swap(pool_);
-    }
-    Become(VmState::kRebuilding, reason);
-  }
-}
-
-Result<void> VmDriver::Boot() {
-  std::string reasons;
-  for (const Way& way : ways_) {
-    const std::string name = NameOf(way.accelerator, *way.source);
-    // A start that failed gets a second chance: on a busy host one may be too slow.
-    for (int attempt = 1; attempt <= 2 && !IsClosing(); ++attempt) {
-      const auto start = steady_clock::now();
-      auto booted = BootAs(way);
-      const auto boot_ms = std::chrono::duration_cast<milliseconds>(Since(start)).count();
-      if (booted) {
-        options_.log.Info("vm.ready", {{"accelerator", ToString(way.accelerator)},
-                                       {"design", way.source->name()},
-                                       {"boot_ms", boot_ms},
-                                       {"kvm", kvm_.reason},
-                                       {"image", image_.hash}});
-        Become(VmState::kReady, reasons);
-        return {};
-      }
-      const std::string& why = booted.error().message;
-      options_.log.Warn("vm.template_failed", {{"accelerator", ToString(way.accelerator)},
-                                               {"design", way.source->name()},
-                                               {"attempt", attempt},
-                                               {"boot_ms", boot_ms},
-                                               {"reason", why}});
-      if (attempt == 2) reasons += (reasons.empty() ? "" : "; ") + name + ": " + why;
-    }
-  }
-  return Fail(ErrorCode::kUnavailable, reasons);
-}
-
-Result<void> VmDriver::BootAs(const Way& way) {
-  auto prepared = way.source->Prepare(steady_clock::now() + options_.boot_time);
-  if (!prepared) return prepared;
-  {
-    const std::lock_guard lock(mutex_);
-    ++status_.templates_booted;
-  }
-  auto languages =
-      Prove(*way.source, ToString(way.accelerator), steady_clock::now() + kProofPatience);
-  if (!languages) return Fail(languages.error());
-  const std::lock_guard lock(mutex_);
-  languages_ = std::move(*languages);
-  way_ = &way;
-  status_.accelerator = ToString(way.accelerator);
-  status_.design = way.source->name();
-  return {};
-}
-
-void VmDriver::KeepPoolFull(const Way& way) {
-  for (;;) {
-    if (!WhyStale(way).empty()) return;
-    {
-      std::unique_lock lock(mutex_);
-      if (closing_) return;
-      std::erase_if(pool_, HasEnded);
-      if (pool_.size() >= options_.pool_size) {
-        changed_.wait_for(lock, kLookAgain);
-        continue;
-      }
-    }
-    const auto patience = steady_clock::now() + kForkPatience;
-    auto machine = way.source->Fork(patience);
-    if (machine) {
-      if (auto loaded = machine->AwaitLoaded(patience); !loaded) machine = Fail(loaded.error());
-    }
-    if (!machine) {
-      if (IsClosing() || !WhyStale(way).empty()) return;
-      options_.log.Warn("pool.refill_failed", {{"reason", machine.error().message}});
-      if (!Pause(kLookAgain)) return;
-      continue;
-    }
-    const std::lock_guard lock(mutex_);
-    pool_.push_back(std::move(*machine));
-  }
-}
-
-std::string VmDriver::WhyStale(const Way& way) const {
-  if (!client_->alive()) return "the forkserver of the virtual machines is gone";
-  return way.source->WhyStale();
-}
-
-bool VmDriver::Pause(milliseconds time) {
-  std::unique_lock lock(mutex_);
-  return !changed_.wait_for(lock, time, [this] { return closing_; });
-}
-
-bool VmDriver::IsClosing() const {
-  const std::lock_guard lock(mutex_);
-  return closing_;
-}
-
-void VmDriver::Become(VmState state, const std::string& reason) {
-  {
-    const std::lock_guard lock(mutex_);
-    status_.state = state;
-    status_.reason = reason;
+    pool_size_ = std::min(machines, options_.pool_size);
+    for (; pool_.size() > pool_size_; pool_.pop_back()) ended.push_back(std::move(pool_.back()));
   }
   changed_.notify_all();
 }
-
-// ---------------------------------------------------------------------------- forks
 
 Result<std::unique_ptr<Sandbox>> VmDriver::Fork(const std::string& language,
                                                 const schema::Limits& limits) {
@@ -319,7 +196,7 @@ Result<std::unique_ptr<Sandbox>> VmDriver::ForkFor(const std::string& language,
     return Fail(ErrorCode::kInvalidArgument, "memory: a virtual machine has at most " +
                                                  std::to_string(MostMemory() >> 20) + " MiB");
   }
-  const Way* way = nullptr;
+  std::shared_ptr<const Way> way;
   LanguageStatus found;
   {
     const std::lock_guard lock(mutex_);
@@ -347,7 +224,7 @@ Result<std::unique_ptr<Sandbox>> VmDriver::ForkFor(const std::string& language,
     return Fail(ErrorCode::kInvalidArgument, NoSuchEntry(found.id, entry));
   }
   const auto start = steady_clock::now();
-  auto machine = Take(*way);
+  auto machine = Take(way);
   if (!machine) return Fail(machine.error());
   const bool compiled = found.execution_model != languages::ExecutionModel::kInterpreted;
   auto sandbox = std::make_unique<VmSandbox>(
@@ -360,15 +237,15 @@ Result<std::unique_ptr<Sandbox>> VmDriver::ForkFor(const std::string& language,
   return std::unique_ptr<Sandbox>(std::move(sandbox));
 }
 
-Result<ReadyMachine> VmDriver::Take(const Way& way) {
-  if (const std::string stale = WhyStale(way); !stale.empty()) {
+Result<ReadyMachine> VmDriver::Take(const std::shared_ptr<const Way>& way) {
+  if (const std::string stale = WhyStale(*way); !stale.empty()) {
     changed_.notify_all();
     return Fail(ErrorCode::kUnavailable, "the virtual machines are being rebuilt: " + stale);
   }
   std::deque<ReadyMachine> ended;  // torn down outside of the lock
   {
     const std::lock_guard lock(mutex_);
-    while (way_ == &way && !pool_.empty()) {
+    while (way_ == way && !pool_.empty()) {
       ReadyMachine machine = std::move(pool_.front());
       pool_.pop_front();
       if (!HasEnded(machine)) {
@@ -380,8 +257,45 @@ Result<ReadyMachine> VmDriver::Take(const Way& way) {
     }
     ++stats_.pool_misses;
   }
+  ended.clear();
   changed_.notify_all();
-  return way.source->Fork(steady_clock::now() + kForkPatience);
+  return ForkOf(way, steady_clock::now() + kForkPatience);
+}
+
+Result<ReadyMachine> VmDriver::ForkOf(const std::shared_ptr<const Way>& way, Deadline deadline) {
+  auto lease = Lease::Take(way, machines_, options_.max_machines);
+  if (lease == nullptr) {
+    return Fail(ErrorCode::kUnavailable, "there are " + std::to_string(options_.max_machines) +
+                                             " virtual machines already, all that may be");
+  }
+  auto machine = way->source->Fork(deadline);
+  if (!machine) {
+    CountFailure(*way, machine.error().message);
+    return machine;
+  }
+  machine->lease = std::move(lease);
+  if (!machine->monitor) way->failures = 0;  // else it is not known yet whether it comes up
+  return machine;
+}
+
+void VmDriver::CountFailure(const Way& way, const std::string& why) {
+  // No fault of the template's.
+  for (const char* shortage : {"too many sandboxes", "descriptors ran out"}) {
+    if (why.find(shortage) != std::string::npos) return;
+  }
+  if (++way.failures < kMostFailures) return;
+  const std::lock_guard lock(mutex_);
+  last_failure_ = why;
+  changed_.notify_all();
+}
+
+std::string VmDriver::WhyStale(const Way& way) const {
+  if (!client_->alive()) return "the forkserver of the virtual machines is gone";
+  if (std::string why = way.source->WhyStale(); !why.empty()) return why;
+  if (way.failures < kMostFailures) return "";
+  const std::lock_guard lock(mutex_);
+  return "forks failed " + std::to_string(kMostFailures) +
+         " times in a row, at last: " + last_failure_;
 }
 
 // ---------------------------------------------------------------------------- what there is
