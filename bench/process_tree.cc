@@ -12,11 +12,14 @@
 
 namespace forkbox::bench {
 
-double TreeCpuMillis(pid_t root) {
-  struct Entry {
-    pid_t parent = 0;
-    long ticks = 0;
-  };
+namespace {
+
+struct Entry {
+  pid_t parent = 0;
+  long ticks = 0;
+};
+
+std::map<pid_t, Entry> Processes() {
   std::map<pid_t, Entry> processes;
   std::error_code error;
   for (const auto& folder : std::filesystem::directory_iterator("/proc", error)) {
@@ -37,6 +40,10 @@ double TreeCpuMillis(pid_t root) {
     }
     processes[pid] = entry;
   }
+  return processes;
+}
+
+std::set<pid_t> TreeAmong(const std::map<pid_t, Entry>& processes, pid_t root) {
   std::set<pid_t> tree{root};
   for (bool grew = true; grew;) {
     grew = false;
@@ -44,8 +51,17 @@ double TreeCpuMillis(pid_t root) {
       if (tree.count(entry.parent) != 0 && tree.insert(pid).second) grew = true;
     }
   }
+  return tree;
+}
+
+}  // namespace
+
+std::set<pid_t> TreeOf(pid_t root) { return TreeAmong(Processes(), root); }
+
+double TreeCpuMillis(pid_t root) {
+  const std::map<pid_t, Entry> processes = Processes();
   long ticks = 0;
-  for (const pid_t pid : tree) {
+  for (const pid_t pid : TreeAmong(processes, root)) {
     const auto found = processes.find(pid);
     if (found != processes.end()) ticks += found->second.ticks;
   }

@@ -99,6 +99,7 @@ Row HttpRow(std::string name, std::string yardstick, std::uint16_t port,
 void Measure(std::vector<Row>& rows, std::size_t rounds) {
   for (std::size_t round = 0; round < rounds; ++round) {
     for (Row& row : rows) {
+      if (row.prepare) row.prepare();
       // Pools refill, the last row's dead are buried.
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
       const double cpu_before = row.cpu_ms();

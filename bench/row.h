@@ -19,6 +19,7 @@ struct Row {
   std::string name;
   std::string yardstick;  // name of the row it is compared with
   std::size_t runs_a_round = 0;
+  std::function<void()> prepare{};  // before each round, not measured
   // Makes that many runs and appends their latencies; returns how many failed.
   std::function<std::size_t(std::size_t runs, std::vector<double>* latencies)> run{};
   std::function<double()> cpu_ms{};  // of whatever does the work, ever growing
