@@ -4,7 +4,9 @@ app_test(vm_kvm_probe_test SOURCES kvm_probe_test.cc LIBS app::vm_kvm_probe LABE
 app_library(vm_sandbox
   SOURCES vm_sandbox.cc fresh_awakening.cc
   PUBLIC app::vm_machine_source app::vm_protocol app::sandbox app::schema app::base)
-app_test(vm_sandbox_test SOURCES vm_sandbox_test.cc LIBS app::vm_sandbox LABEL unit)
+app_test(vm_sandbox_test
+  SOURCES vm_sandbox_test.cc vm_sandbox_hostile_test.cc guest_under_test.cc
+  LIBS app::vm_sandbox LABEL unit)
 
 app_library(vm
   SOURCES vm_driver.cc vm_driver_tending.cc proof.cc
