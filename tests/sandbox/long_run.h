@@ -35,6 +35,7 @@ class LongRun {
   }
   schema::Outcome End() {
     thread_.join();
+    sandbox_.reset();
     return outcome_;
   }
 

@@ -304,7 +304,7 @@ TEST_P(PythonFunctions, ForgedAnswersAreAtMostTheirOwnValue) {
 
 TEST_P(PythonFunctions, AFloodOnTheChannelMeetsTheLimits) {
   Job job = Function(std::string(kFindChannel) + "while True: os.write(channel, b'v' * 65536)");
-  job.limits.cpu = std::chrono::milliseconds(500);
+  job.limits.cpu = std::chrono::milliseconds(100);
   const Outcome outcome = Run(job);
   EXPECT_EQ(outcome.reason, Reason::kCpuTimeout) << Describe(outcome);
   EXPECT_EQ(outcome.value_json, std::nullopt);

@@ -145,7 +145,7 @@ TEST_P(PythonSemantics, NumpyIsThere) {
 
 TEST_P(PythonSemantics, WhatWasPrintedBeforeATimeoutIsThere) {
   Job job = Python("print('line')\nprint('more')\nwhile True: pass");
-  job.limits.cpu = std::chrono::milliseconds(300);
+  job.limits.cpu = std::chrono::milliseconds(100);
   const Outcome outcome = Run(job);
   EXPECT_EQ(outcome.reason, Reason::kCpuTimeout) << Describe(outcome);
   EXPECT_EQ(outcome.stdout_text, "line\nmore\n");
