@@ -18,8 +18,8 @@ const auto kBothDesigns = ::testing::Values(VmDriverUnderTest(vm::Design::kLive)
 // The contract that the process driver keeps.
 INSTANTIATE_TEST_SUITE_P(Drivers, SandboxContract, kBothDesigns, NameOf);
 
-// What a language means is up to the guest, which is the same image with the same agent under either
-// design: a machine's own part in it, output, limits and ends, is above and below.
+// What a language means is up to the guest, which is the same image with the same agent under
+// either design: a machine's own part in it, output, limits and ends, is above and below.
 INSTANTIATE_TEST_SUITE_P(Drivers, PythonSemantics, kLive, NameOf);
 INSTANTIATE_TEST_SUITE_P(Drivers, BashSemantics, kLive, NameOf);
 INSTANTIATE_TEST_SUITE_P(Drivers, PythonFunctions, kLive, NameOf);
