@@ -2,6 +2,8 @@
 // that is booted again when it dies, an end that leaves nothing.
 #include <gmock/gmock.h>
 #include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdlib>
@@ -75,6 +77,22 @@ TEST(VmDriverTest, WhatIsMissingIsSaidAtTheStart) {
   options = VmTestOptions(vm::Design::kAuto);
   options.ram_bytes = 512ULL << 20;
   EXPECT_FALSE(VmDriver::Start(options));
+}
+
+// Where all would have one uid, the threads of all would be counted together.
+TEST(VmDriverTest, WithoutRootThereAreNone) {
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    if (::setresgid(65534, 65534, 65534) != 0 || ::setresuid(65534, 65534, 65534) != 0) ::_exit(2);
+    const auto driver = VmDriver::Start(VmTestOptions(vm::Design::kAuto));
+    const bool refused = !driver && driver.error().code == ErrorCode::kUnavailable &&
+                         driver.error().message.find("root") != std::string::npos;
+    ::_exit(refused ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 TEST(VmDriverTest, ABootHoldsNothingUpAndEndsWithTheDriver) {
