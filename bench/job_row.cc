@@ -46,6 +46,7 @@ Jobs RunJobs(const JobRowOptions& options, std::size_t runs, std::size_t first) 
     if (options.pooled && options.driver->Stats().pool_hits == hits) continue;
     jobs.latencies.push_back(took);
     jobs.notes.fork_ms.push_back(static_cast<double>(outcome.timings.fork.count()) / 1000);
+    jobs.notes.cell_cpu_ms.push_back(static_cast<double>(outcome.usage.cpu.count()) / 1000);
     jobs.notes.peak_mib.push_back(static_cast<double>(outcome.usage.peak_memory_bytes) / (1 << 20));
   }
   return jobs;
@@ -72,6 +73,7 @@ Row JobRow(JobRowOptions options, const std::shared_ptr<JobNotes>& notes) {
       const Jobs& jobs = done[t];
       std::ranges::copy(jobs.latencies, std::back_inserter(*out));
       std::ranges::copy(jobs.notes.fork_ms, std::back_inserter(notes->fork_ms));
+      std::ranges::copy(jobs.notes.cell_cpu_ms, std::back_inserter(notes->cell_cpu_ms));
       std::ranges::copy(jobs.notes.peak_mib, std::back_inserter(notes->peak_mib));
       failed += jobs.failed;
     }

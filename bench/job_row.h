@@ -34,8 +34,9 @@ struct JobRowOptions {
 
 // What else there is to say about jobs that had the fork they were to get: one number each.
 struct JobNotes {
-  std::vector<double> fork_ms;   // until there was a fork, or one was taken from the pool
-  std::vector<double> peak_mib;  // the most memory that the job's cell had
+  std::vector<double> fork_ms;      // until there was a fork, or one was taken from the pool
+  std::vector<double> cell_cpu_ms;  // of what ran in its cell, from the job's start to its outcome
+  std::vector<double> peak_mib;     // the most memory that the job's cell had
 };
 
 // The reason of the first job that fails goes to stderr.

@@ -140,6 +140,7 @@ class VmBench {
       if (compared) line["p50_of_bare"] = row.Percentile(0.5) / yardstick->Percentile(0.5);
       if (const auto notes = notes_.find(row.name); notes != notes_.end()) {
         line["fork_ms"] = Median(notes->second->fork_ms);
+        line["cell_cpu_ms"] = Median(notes->second->cell_cpu_ms);
         line["cell_peak_mib"] = Median(notes->second->peak_mib);
       }
       std::printf("%s\n", line.dump().c_str());
@@ -263,24 +264,26 @@ class VmBench {
 
   void PrintMachines(const std::string& at_once) const {
     std::printf(
-        "\n| | template boots in s | CPU s of that | fork ms | private MiB, waiting | private MiB, "
-        "after a job | its cell's peak MiB | jobs/s per core |\n"
-        "|---|---|---|---|---|---|---|---|\n");
+        "\n| | template boots in s | CPU s of that | fork ms | CPU ms in its cell | private "
+        "MiB, waiting | private MiB, after a job | its cell's peak MiB | jobs/s per core |\n"
+        "|---|---|---|---|---|---|---|---|---|\n");
     const auto print = [&](const std::string& name, std::optional<double> boot_s,
                            std::optional<double> boot_cpu_s, const MachineMemory& memory) {
       std::optional<double> fork_ms;
+      std::optional<double> cell_cpu_ms;
       std::optional<double> peak_mib;
       std::optional<double> per_core;
       if (const auto notes = notes_.find(name + ", unpooled"); notes != notes_.end()) {
         fork_ms = Median(notes->second->fork_ms);
+        cell_cpu_ms = Median(notes->second->cell_cpu_ms);
         peak_mib = Median(notes->second->peak_mib);
       }
       if (const Row* row = Find(rows_, name + at_once)) {
         per_core = row->Rate() / static_cast<double>(cores_);
       }
       std::printf("| %s |", name.c_str());
-      for (const auto& value : {boot_s, boot_cpu_s, fork_ms, memory.idle_mib, memory.after_job_mib,
-                                peak_mib, per_core}) {
+      for (const auto& value : {boot_s, boot_cpu_s, fork_ms, cell_cpu_ms, memory.idle_mib,
+                                memory.after_job_mib, peak_mib, per_core}) {
         if (value) {
           std::printf(" %.1f |", *value);
         } else {
