@@ -29,6 +29,7 @@
 #include "runner/sandbox/forkserver/live_cell.h"
 #include "runner/sandbox/forkserver/machine_filter.h"
 #include "runner/sandbox/forkserver/net_namespaces.h"
+#include "runner/sandbox/forkserver/orphans.h"
 #include "runner/sandbox/forkserver/remains.h"
 #include "runner/sandbox/forkserver/root_fs.h"
 #include "runner/sandbox/forkserver/sealed_filter.h"
@@ -149,7 +150,7 @@ class Forkserver {
       // its end is told by its status socket, whose far end went with the template.
       if (cell.box) {
         cell.orphaned = true;
-        if (orphans_expected_ == Orphans::kNone) orphans_expected_ = Orphans::kSomeTime;
+        orphans_.Expect(/*soon=*/false);
         continue;
       }
       if (cell.template_index != index) continue;
@@ -394,9 +395,7 @@ class Forkserver {
           polled.push_back({live.killed ? -1 : live.status.get(), POLLIN, 0});
         }
         const bool removable = remains_.WaitFor(&polled);
-        const int look_again = removable || orphans_expected_ == Orphans::kAwaited ? 20
-                               : orphans_expected_ == Orphans::kSomeTime           ? 1000
-                                                                                   : -1;
+        const int look_again = removable ? 20 : orphans_.LookAgain();
         if (look_again > 0) timeout = timeout < 0 ? look_again : std::min(timeout, look_again);
       }
       if (::poll(polled.data(), polled.size(), timeout) < 0 && errno != EINTR) return;
@@ -416,7 +415,7 @@ class Forkserver {
         if (polled[2 + 2 * i].revents != 0) templates_[i].DrainErrors();
         if (polled[1 + 2 * i].revents != 0) HearTemplate(i);
       }
-      BuryOrphans();
+      orphans_.Bury(cells_, templates_);
       for (const std::uint32_t uid_index : remains_.Bury(/*all=*/stop_)) {
         free_uids_.push_back(uid_index);
       }
@@ -434,7 +433,7 @@ class Forkserver {
 
   void KillCell(LiveCell* live) {
     live->Kill();
-    if (live->orphaned) orphans_expected_ = Orphans::kAwaited;
+    if (live->orphaned) orphans_.Expect(/*soon=*/true);
   }
 
   // The init is dead, hence all of the cell is: its namespace waited for them.
@@ -449,29 +448,6 @@ class Forkserver {
     }
     net_namespaces_.GiveBack(std::move(live.net_namespace));
     remains_.Add(std::move(live.cgroup), std::move(live.status), live.uid_index);
-  }
-
-  // Programs whose template died are our children now, and their cells wait for their burial. The
-  // first that has ended is looked at without taking it: inits and templates are buried elsewhere.
-  void BuryOrphans() {
-    if (orphans_expected_ == Orphans::kNone) return;
-    for (;;) {
-      siginfo_t info{};
-      if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) break;
-      const bool ours =
-          std::any_of(cells_.begin(), cells_.end(),
-                      [&](const auto& cell) { return cell.second.cell.init_pid == info.si_pid; }) ||
-          std::any_of(templates_.begin(), templates_.end(),
-                      [&](const WarmTemplate& entry) { return entry.pid == info.si_pid; });
-      if (ours) break;  // its turn comes with the next poll, and ours after it
-      ::waitpid(info.si_pid, nullptr, 0);
-    }
-    orphans_expected_ = Orphans::kNone;
-    for (const auto& [id, live] : cells_) {
-      if (!live.orphaned) continue;
-      orphans_expected_ =
-          std::max(orphans_expected_, live.killed ? Orphans::kAwaited : Orphans::kSomeTime);
-    }
   }
 
   void HearTemplate(std::size_t index) {
@@ -520,10 +496,7 @@ class Forkserver {
   Remains remains_;
   NetNamespaces net_namespaces_;
   std::deque<std::uint32_t> free_uids_;
-  // Programs whose template is dead: none; some in boxes, which end whenever they do; some in cells
-  // that were killed and are waited for.
-  enum class Orphans { kNone, kSomeTime, kAwaited };
-  Orphans orphans_expected_ = Orphans::kNone;
+  Orphans orphans_;
 };
 
 }  // namespace
