@@ -63,7 +63,7 @@ class Folder {
 const std::string& DamagedImage() {
   static const Folder folder;
   static const bool copied = [] {
-    for (const auto& file : fs::directory_iterator(FORKBOX_VM_IMAGE)) {
+    for (const auto& file : fs::directory_iterator(TestImage())) {
       fs::copy_file(file.path(), folder.path() / file.path().filename());
     }
     return true;
@@ -172,11 +172,14 @@ TEST_P(VmFaults, ATemplateThatIsKilledEndsWhatRanAndComesBack) {
   EXPECT_TRUE(vm().Alive());
   Outcome outcome;
   EXPECT_TRUE(Within(6min, [&] {
+    std::this_thread::sleep_for(500ms);  // ten that fail in a row are the end of a template
     outcome = Run(Bash("echo again"));
     return outcome.state == schema::State::kCompleted;
   })) << Describe(outcome);
   EXPECT_EQ(outcome.stdout_text, "again\n");
-  EXPECT_EQ(vm().Status().templates_booted, IsLive() ? booted + 1 : booted);
+  if (IsLive()) {
+    EXPECT_EQ(vm().Status().templates_booted, booted + 1);
+  }
   EXPECT_EQ(probe.WaitUntilClean(), "");
 }
 
@@ -191,11 +194,10 @@ TEST_P(VmFaults, ADiskThatIsCutShortIsTheEndOfWhoReadsItAndOfNothingElse) {
   EXPECT_LT(steady_clock::now() - start, 60s);
   EXPECT_NE(outcome.reason, Reason::kWallTimeout) << Describe(outcome);
   EXPECT_TRUE(vm().Alive());
-  fs::copy_file(FORKBOX_VM_IMAGE "/" + std::string(vm::kBaseDisk), disk,
-                fs::copy_options::overwrite_existing);
+  fs::copy_file(TestImage() + "/" + vm::kBaseDisk, disk, fs::copy_options::overwrite_existing);
   ASSERT_EQ(fs::file_size(disk), size);
   Outcome after;
-  EXPECT_TRUE(Within(60s, [&] {
+  EXPECT_TRUE(Within(6min, [&] {
     after = Run(reader);
     return after.reason == Reason::kExited;
   })) << Describe(after);
