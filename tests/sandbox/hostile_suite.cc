@@ -65,8 +65,9 @@ void HostileSuite::SetUp() {
   if (first) {
     ::setenv("FORKBOX_TEST_SECRET", kSecret, 1);
     // Pools full, and nothing left of how it came up.
-    const LeftoversProbe settled(*driver_, forkserver(), 1s);
+    LeftoversProbe settled(*driver_, forkserver(), 2s);
     portrait->second = Run(Portrait()).stdout_text;
+    ASSERT_EQ(settled.WaitUntilClean(), "");
     // A hole in the host's protections would make the expectations below meaningless.
     ASSERT_EQ(driver_->MissingProtections(), std::vector<std::string>{});
   }
