@@ -20,6 +20,7 @@ struct Area {
   std::uint64_t begin = 0;
   std::uint64_t end = 0;
   bool writable = false;
+  bool code = false;  // may be run as well
   std::uint64_t anonymous = 0;
   std::uint64_t huge = 0;
 
@@ -29,12 +30,20 @@ struct Area {
   }
 };
 
+// What a fork translates goes where nothing was yet. It is a few pages, for which two MiB would be
+// cleared; huge pages that there are remain.
+void KeepSmall(const Area& area) {
+  (void)::madvise(reinterpret_cast<void*>(area.begin), area.end - area.begin, MADV_NOHUGEPAGE);
+}
+
 void Gather(const Area& area) {
-  if (!area.IsWorthIt()) return;
-  const std::uint64_t begin = (area.begin + kHugePage - 1) / kHugePage * kHugePage;
-  for (std::uint64_t at = begin; at + kHugePage <= area.end; at += kHugePage) {
-    (void)::madvise(reinterpret_cast<void*>(at), kHugePage, MADV_COLLAPSE);
+  if (area.IsWorthIt()) {
+    const std::uint64_t begin = (area.begin + kHugePage - 1) / kHugePage * kHugePage;
+    for (std::uint64_t at = begin; at + kHugePage <= area.end; at += kHugePage) {
+      (void)::madvise(reinterpret_cast<void*>(at), kHugePage, MADV_COLLAPSE);
+    }
   }
+  if (area.writable && area.code) KeepSmall(area);  // from here on
 }
 
 }  // namespace
@@ -50,7 +59,10 @@ void GatherIntoHugePages() {
     char permissions[5] = "";
     if (std::sscanf(line.c_str(), "%lx-%lx %4s", &begin, &end, permissions) == 3) {
       Gather(area);
-      area = {.begin = begin, .end = end, .writable = permissions[1] == 'w'};
+      area = {.begin = begin,
+              .end = end,
+              .writable = permissions[1] == 'w',
+              .code = permissions[2] == 'x'};
     } else if (std::sscanf(line.c_str(), "Anonymous: %lu kB", &kib) == 1) {
       area.anonymous = std::uint64_t{kib} << 10;
     } else if (std::sscanf(line.c_str(), "AnonHugePages: %lu kB", &kib) == 1) {
