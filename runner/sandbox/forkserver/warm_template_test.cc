@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
 namespace forkbox::sandbox {
 namespace {
 
@@ -27,6 +30,17 @@ TEST(WarmTemplateTest, LastWordsAreThoseThatSayTheMost) {
     entry.said = c.said;
     EXPECT_EQ(entry.LastWords(), c.words) << c.said;
   }
+}
+
+TEST(WarmTemplateTest, TheVariantIsPartOfTheCommand) {
+  WarmTemplate entry;
+  entry.spec.command = {"/bin/machine", "-disk", "file=/image/@variant@/base,ro", "@variant@"};
+  EXPECT_EQ(entry.Varied().command,
+            (std::vector<std::string>{"/bin/machine", "-disk", "file=/image//base,ro", ""}));
+  entry.variant = "0123456789ab";
+  EXPECT_EQ(entry.Varied().command,
+            (std::vector<std::string>{"/bin/machine", "-disk", "file=/image/0123456789ab/base,ro",
+                                      "0123456789ab"}));
 }
 
 }  // namespace

@@ -72,6 +72,30 @@ TEST(MachineTest, TheMemoryOfAMachineIsNoOnesElse) {
   }
 }
 
+// Several images beside each other are below one folder.
+TEST(MachineTest, TheImageIsWhereTheMachineSays) {
+  Machine machine = kEmulated;
+  machine.image = "/image/0123456789ab";
+  const auto boot = BootCommand(machine, {3, 4, 5}, "");
+  EXPECT_THAT(ValuesOf(boot, "-kernel"), testing::ElementsAre("/image/0123456789ab/vmlinuz"));
+  EXPECT_THAT(ValuesOf(boot, "-initrd"),
+              testing::ElementsAre("/image/0123456789ab/initrd.cpio.gz"));
+  for (const char* disk : {"base.erofs", "runtime.erofs"}) {
+    EXPECT_THAT(ValuesOf(ForkCommand(machine, {3, 4, 5}, ""), "-drive"),
+                Contains(HasSubstr(std::string("file=/image/0123456789ab/") + disk + ",")));
+  }
+  EXPECT_NE(MachineKey(machine, ""), MachineKey(kEmulated, ""));
+}
+
+// A panic is the end of the process for a triple fault only.
+TEST(MachineTest, APanicEndsIt) {
+  for (const Machine& machine : {kEmulated, kHardware}) {
+    const auto boot = BootCommand(machine, {3, 4, 5}, "");
+    EXPECT_THAT(boot, Contains("-no-reboot"));
+    EXPECT_THAT(ValuesOf(boot, "-append").at(0), HasSubstr(" panic=-1 reboot=t "));
+  }
+}
+
 // More threads than a cell may have would be the end of a program that only reads much at once.
 TEST(MachineTest, TheThreadsThatReadDisksAreFew) {
   for (const auto& words :
