@@ -50,7 +50,7 @@ tl::expected<schema::Isolation, IsolationProblem> InMachine(const std::string& l
   if (vm->status.state == VmState::kFailed) {
     return Refuse(Kind::kFailed, "no virtual machine can be had: " + vm->status.reason, "process");
   }
-  // Before the first template was there, nobody knows; what comes then will have to wait to hear.
+  // Of an image that boots for the first time they are known, too: none of them is ready.
   if (!vm->languages.empty()) {
     const LanguageStatus* const status = Find(vm->languages, language);
     if (status == nullptr) {

@@ -71,7 +71,9 @@ const auto kReadyTcg = Machines(
     VmState::kReady, "tcg",
     {Language("python"), Language("go"), Language("bash", false, "its smoke program failed")});
 const auto kReadyKvm = Machines(VmState::kReady, "kvm", {Language("python"), Language("go")});
-const auto kStarting = Machines(VmState::kStarting, "", {});
+const auto kStarting = Machines(VmState::kStarting, "",
+                                {Language("python", false, "starting"), Language("go", false)});
+const auto kStartingUntold = Machines(VmState::kStarting, "", {});  // by a runner of before
 const auto kRebuilding = Machines(VmState::kRebuilding, "kvm", {Language("python", false)});
 const auto kFailed = Machines(VmState::kFailed, "", {});
 
@@ -96,7 +98,9 @@ INSTANTIATE_TEST_SUITE_P(
              Kind::kMemory, "at most 1024 MB"},
         Case{"MachineJustLargeEnough", Choice::kVm, "python", 1'024, kReadyTcg, kVm},
         Case{"MachineStarts", Choice::kVm, "python", 256, kStarting, kVm},
-        Case{"MachineStartsAnythingGoes", Choice::kVm, "java", 256, kStarting, kVm},
+        Case{"MachineStartsWithout", Choice::kVm, "java", 256, kStarting, std::nullopt,
+             Kind::kLanguage, "java is not in"},
+        Case{"MachineStartsUntold", Choice::kVm, "java", 256, kStartingUntold, kVm},
         Case{"MachineStartsAgain", Choice::kVm, "python", 256, kRebuilding, kVm},
         Case{"MachineStartsAgainWithout", Choice::kVm, "go", 256, kRebuilding, std::nullopt,
              Kind::kLanguage, "go is not in"},
@@ -152,6 +156,7 @@ TEST(LanguageCatalogTest, MachinesHaveLanguagesToo) {
   EXPECT_EQ(catalog.Find("go-alias")->id, "go");
   EXPECT_EQ(catalog.Find("python")->id, "python");
   EXPECT_FALSE(catalog.Find("java"));
+  EXPECT_EQ(catalog.KnownNames(), "python, go, bash, python-alias, go-alias, bash-alias");
   ASSERT_NE(catalog.Vm(), nullptr);
   EXPECT_EQ(asked, 1) << "once a second";
   vm.reset();

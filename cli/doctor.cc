@@ -32,9 +32,6 @@ const char* Word(Finding finding) {
   return "?";
 }
 
-// Of a template: the deadline of each design, its one retry, and some.
-constexpr std::chrono::seconds kBootPatience{900};
-
 class DoctorCommand final : public Command {
  public:
   explicit DoctorCommand(CLI::App& program)
@@ -42,10 +39,13 @@ class DoctorCommand final : public Command {
             "doctor", "What this host can isolate with, language by language, and what it lacks")) {
     app_->add_flag("--json", json_, "As JSON");
     app_->add_flag("--vm", vm_, "Boot a virtual machine as well, which takes up to some minutes");
-    app_->add_option("--vm-image", vm_image_, "The folder of its image; else the installation's");
+    app_->add_option("--vm-image", vm_image_, "The folder of its image; else the installation's")
+        ->envname("FORKBOX_VM_IMAGE");
     app_->footer(
         "\nEverything is tried, not looked up. The exit code is 0 when programs can be run in a\n"
-        "sandbox, even if some protections or languages are missing: those are listed.\n");
+        "sandbox, even if some protections or languages are missing: those are listed. With --vm "
+        "a\n"
+        "virtual machine must boot as well.\n");
   }
 
   CLI::App* app() const override { return app_; }
@@ -54,17 +54,19 @@ class DoctorCommand final : public Command {
     std::vector<Check> checks = ProbeHost();
     for (Check& check : ProbeMachines(vm_image_)) checks.push_back(std::move(check));
     // While we are root.
-    std::unique_ptr<VirtualMachines> machines;
-    if (vm_) {
-      auto started = StartMachines();
-      if (!started) return Complain(kExitFailure, started.error().message);
-      machines = std::move(*started);
-    }
+    Result<std::unique_ptr<VirtualMachines>> machines = nullptr;
+    if (vm_) machines = StartMachines();
     EngineOptions options;
     options.pool_size = 0;
     options.max_sandboxes = 16;
     auto driver = OpenLocalEngine(options);
-    if (driver && machines != nullptr) checks.push_back(Boot(*machines));
+    bool boots = true;
+    if (vm_) {
+      checks.push_back(!machines ? NoTemplate(machines.error().message)
+                       : !driver ? NoTemplate("not tried, as not even a process can be had")
+                                 : Boot(**machines));
+      boots = checks.back().finding == Finding::kYes;
+    }
     std::vector<sandbox::LanguageStatus> languages;
     std::vector<std::string> missing;
     if (driver) {
@@ -77,7 +79,7 @@ class DoctorCommand final : public Command {
     } else {
       PrintText(checks, languages, missing, failure);
     }
-    return driver ? kExitOk : kExitFailure;
+    return driver && boots ? kExitOk : kExitFailure;
   }
 
  private:
@@ -90,6 +92,10 @@ class DoctorCommand final : public Command {
     return VirtualMachines::Start(std::move(options));
   }
 
+  static Check NoTemplate(const std::string& why) {
+    return {"virtual machines", "template", Finding::kNo, why, ""};
+  }
+
   static Check Boot(VirtualMachines& machines) {
     std::fprintf(stderr, "forkbox: booting a virtual machine …\n");
     machines.Open();
@@ -98,9 +104,7 @@ class DoctorCommand final : public Command {
     const auto took =
         std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - begun);
     const sandbox::vm::VmStatus status = machines.Service().status;
-    if (!ready) {
-      return {"virtual machines", "template", Finding::kNo, ready.error().message, ""};
-    }
+    if (!ready) return NoTemplate(ready.error().message);
     return {"virtual machines", "template", Finding::kYes,
             "ready after " + std::to_string(took.count()) + " s: " + status.design + ", on " +
                 status.accelerator + (status.reason.empty() ? "" : "; " + status.reason),

@@ -33,8 +33,6 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// Of a template: the deadline of each design, its one retry, and some.
-constexpr seconds kBootPatience{900};
 constexpr std::size_t kMaxInputBytes = 64U << 20;
 
 // By the usual endings of file names; --language says the rest.
@@ -110,6 +108,8 @@ class RunCommand final : public Command {
                      "process, or vm: a virtual machine, which has to boot first")
         ->check(CLI::IsMember({"process", "vm"}))
         ->capture_default_str();
+    app_->add_option("--vm-image", vm_image_, "The folder of its image; else the installation's")
+        ->envname("FORKBOX_VM_IMAGE");
     app_->add_flag("--json", json_, "Print the whole outcome as JSON instead of the output");
     app_->add_option("--url", url_, "Run it on this forkbox server instead of here");
     app_->add_option("--key", key_, "The API key for --url")->envname("FORKBOX_KEY");
@@ -183,6 +183,7 @@ class RunCommand final : public Command {
     }
     VirtualMachinesOptions options;
     options.wanted = VirtualMachinesOptions::Wanted::kOn;
+    options.image_dir = vm_image_;
     options.pool_size = 0;
     options.max_machines = 4;
     auto machines = VirtualMachines::Start(std::move(options));
@@ -296,6 +297,7 @@ class RunCommand final : public Command {
   std::size_t timeout_ = 30;
   std::size_t memory_mb_ = 0;
   std::string isolation_ = "process";
+  std::string vm_image_;
   bool json_ = false;
   std::string url_;
   std::string key_;

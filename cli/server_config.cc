@@ -147,6 +147,12 @@ void ServerConfig::AddTo(Settings& settings, const Roles& roles) {
              "What programs run in unless their request says: process, vm, or auto, which is vm "
              "where KVM is usable; Zeroboot's and NCA's requests cannot say")
         ->check(CLI::IsMember({"process", "vm", "auto"}));
+    settings
+        .Add(
+            "--isolation-floor", isolation_floor,
+            "The least that programs may run in, whatever a request says: process, or vm, which "
+            "makes --isolation vm, too, and leaves no long-lived sandboxes, for they are processes")
+        ->check(CLI::IsMember({"process", "vm"}));
   }
   if (roles.runner) {
     settings
@@ -158,7 +164,7 @@ void ServerConfig::AddTo(Settings& settings, const Roles& roles) {
     settings
         .Add("--vm-memory-mb", vm_memory_mb,
              "Memory of a virtual machine: of it only what is touched is taken")
-        ->check(Range(512, 1 << 16));
+        ->check(Range(1'024, 1 << 16));
     settings.Add("--vm-pool-size", vm_pool_size, "Virtual machines kept ready")
         ->check(Range(0, 256));
     settings.Add("--vm-max", vm_max, "Virtual machines at once, those kept ready included")
@@ -251,10 +257,12 @@ Result<void> ServerConfig::Resolve(const Roles& roles) {
       return Invalid("--sandbox-advertise: say at which HOST:PORT others reach " + sandbox_listen);
     }
   }
+  if (isolation_floor == "vm") isolation = "vm";
   if (roles.runner && isolation == "vm" && vm == "off") {
     return Invalid("--isolation: vm needs virtual machines, and --vm is off");
   }
-  sandboxes = roles.runner && sandbox_max != 0 && (embedded || !sandbox_listen.empty());
+  sandboxes = roles.runner && isolation_floor != "vm" && sandbox_max != 0 &&
+              (embedded || !sandbox_listen.empty());
 
   // The one runner of its store: after a crash, its claims are known to be void.
   process_name = MakeProcessName();

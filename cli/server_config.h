@@ -52,14 +52,15 @@ struct ServerConfig {
   std::size_t sandbox_max_per_account = 20;  // with keys; 0: not bounded
   std::string sandbox_endpoint;              // "host:port" that is given out; "": as clients say
   bool sandbox_server_proxy = false;
-  std::string sandbox_listen;         // of a runner, for its sandboxes; "": it has none
-  std::string sandbox_advertise;      // "host:port" at which others reach that
-  std::string isolation = "process";  // of requests that do not say: process, vm or auto
-  std::string vm = "auto";            // on, off, or auto: on where there is an image
-  std::string vm_image;               // its folder; "": that of the installation
-  std::size_t vm_memory_mb = 2'048;   // of a machine
-  std::size_t vm_pool_size = 2;       // ready machines
-  std::size_t vm_max = 64;            // machines at once
+  std::string sandbox_listen;               // of a runner, for its sandboxes; "": it has none
+  std::string sandbox_advertise;            // "host:port" at which others reach that
+  std::string isolation = "process";        // of requests that do not say: process, vm or auto
+  std::string isolation_floor = "process";  // of all: process or vm; vm goes before `isolation`
+  std::string vm = "auto";                  // on, off, or auto: on where there is an image
+  std::string vm_image;                     // its folder; "": that of the installation
+  std::size_t vm_memory_mb = 2'048;         // of a machine
+  std::size_t vm_pool_size = 2;             // ready machines
+  std::size_t vm_max = 64;                  // machines at once
   std::size_t startup_wait_seconds = 60;
   std::size_t drain_seconds = 30;
   std::string log_level = "info";

@@ -305,7 +305,7 @@ Result<void> ServerProcess::StartRunner() {
   if (p.machines != nullptr && p.machines->driver() != nullptr) {
     drivers.Add(schema::Isolation::kVm, *p.machines->driver(),
                 [machines = p.machines.get()](const std::string& language) {
-                  return machines->IsComing(language);
+                  return machines->ReadinessOf(language);
                 });
   }
   p.worker = std::make_unique<runner::Worker>(

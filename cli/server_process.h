@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "cli/server_config.h"
+#include "cli/virtual_machines.h"
 #include "runner/sandbox/driver.h"
 
 namespace forkbox::cli {
@@ -46,6 +47,7 @@ class ServerProcess {
  private:
   struct Parts;
 
+  [[nodiscard]] VirtualMachinesOptions MachinesWanted() const;
   Result<void> LoadKeys();
   Result<void> StartVirtualMachines();
   Result<void> OpenServers(const std::function<bool()>& stop);

@@ -126,6 +126,17 @@ TEST_F(SettingsTest, TheToolkitsQueueLimitIsUnderstood) {
   EXPECT_NE(Parse("").find("MAX_QUEUE_LENGTH"), std::string::npos);
 }
 
+TEST_F(SettingsTest, WhatMustBeAMachineIsOneByDefault) {
+  ASSERT_EQ(Parse(""), "");
+  EXPECT_EQ(config_.isolation, "process");
+  EXPECT_TRUE(config_.sandboxes);
+  for (const char* isolation : {"process", "auto", "vm"}) {
+    ASSERT_EQ(Parse("--isolation-floor vm --isolation " + std::string(isolation)), "");
+    EXPECT_EQ(config_.isolation, "vm");
+    EXPECT_FALSE(config_.sandboxes) << "they are processes";
+  }
+}
+
 struct Wrong {
   const char* name;
   const char* line;
@@ -161,6 +172,9 @@ INSTANTIATE_TEST_SUITE_P(
               "--database"},
         Wrong{"allow", "--webhook-allow 10.0.0.0/33", nullptr, nullptr, "--webhook-allow"},
         Wrong{"prefix", "--queue-prefix é", nullptr, nullptr, "--queue-prefix"},
+        Wrong{"machine_memory", "--vm-memory-mb 512", nullptr, nullptr, "--vm-memory-mb"},
+        Wrong{"floor", "--isolation-floor auto", nullptr, nullptr, "--isolation-floor"},
+        Wrong{"floor_without", "--isolation-floor vm --vm off", nullptr, nullptr, "--vm is off"},
         Wrong{"broker", "--broker sqlite:x", nullptr, nullptr, "--broker"},
         Wrong{"reserve", "--slots 2 --interactive-slots 2", nullptr, nullptr,
               "--interactive-slots"}),

@@ -9,11 +9,13 @@
 #include <utility>
 
 #include "cli/installation.h"
+#include "runner/sandbox/vm/guest_files.h"
 #include "runner/sandbox/vm/vm_driver.h"
 #include "schema/utf8.h"
 
 namespace forkbox::cli {
 
+using sandbox::Readiness;
 using sandbox::vm::VmDriver;
 using sandbox::vm::VmState;
 using sandbox::vm::VmStatus;
@@ -56,6 +58,20 @@ Result<std::unique_ptr<VmDriver>> StartDriver(const Installation& installation,
   driver.ram_bytes = options.ram_bytes;
   driver.log = options.log;
   return VmDriver::Start(std::move(driver));
+}
+
+// Before the first template has told: those that an image of this build has, since no other is
+// taken. None of them is ready.
+std::vector<sandbox::LanguageStatus> LanguagesOf(const VmDriver& driver) {
+  auto languages = driver.Languages();
+  if (!languages.empty()) return languages;
+  for (const std::string& id : sandbox::vm::GuestLanguages()) {
+    sandbox::LanguageStatus language;
+    language.id = id;
+    language.reason = "the virtual machines are starting";
+    languages.push_back(std::move(language));
+  }
+  return languages;
 }
 
 // The log has all of it, the console of a machine that did not boot included; health has a line.
@@ -114,23 +130,16 @@ Result<void> VirtualMachines::WaitUntilReady(Deadline deadline) {
 
 sandbox::Driver* VirtualMachines::driver() { return driver_.get(); }
 
-bool VirtualMachines::IsComing(const std::string& language) const {
-  if (driver_ == nullptr || !driver_->Alive()) return false;
-  switch (driver_->Status().state) {
-    case VmState::kStarting:
-    case VmState::kRebuilding:
-      return true;
-    case VmState::kReady: {
-      // All machines are taken, or the template has died a moment ago; unless it never had it.
-      const auto languages = driver_->Languages();
-      return std::ranges::any_of(languages, [&](const sandbox::LanguageStatus& one) {
-        return one.id == language && one.ready;
-      });
-    }
-    case VmState::kFailed:
-      break;
-  }
-  return false;
+Readiness VirtualMachines::ReadinessOf(const std::string& language) const {
+  if (driver_ == nullptr || !driver_->Alive()) return Readiness::kNever;
+  const VmState state = driver_->Status().state;
+  if (state == VmState::kFailed) return Readiness::kNever;
+  const auto languages = LanguagesOf(*driver_);
+  const auto found = std::ranges::find(languages, language, &sandbox::LanguageStatus::id);
+  if (found == languages.end()) return Readiness::kNever;
+  // The one may be of before and the other of after a change.
+  if (state != VmState::kReady || driver_->Status().state != state) return Readiness::kComing;
+  return found->ready ? Readiness::kReady : Readiness::kNever;
 }
 
 runner::VmService VirtualMachines::Service() const {
@@ -149,7 +158,7 @@ runner::VmService VirtualMachines::Service() const {
     service.status.state = VmState::kFailed;
     service.status.reason = "their privileged process ended: start the server again";
   }
-  service.languages = driver_->Languages();
+  service.languages = LanguagesOf(*driver_);
   service.most_memory_bytes = driver_->MostMemory();
   service.machines_ready = driver_->Stats().pool_ready;
   return service;

@@ -17,6 +17,7 @@
 #include "base/result.h"
 #include "runner/runner_details.h"
 #include "runner/sandbox/driver.h"
+#include "runner/sandbox/driver_set.h"
 
 namespace forkbox::sandbox::vm {
 class VmDriver;
@@ -58,8 +59,8 @@ class VirtualMachines {
   Result<void> WaitUntilReady(Deadline deadline);
 
   [[nodiscard]] sandbox::Driver* driver();  // null: Service() says why
-  // For DriverSet: whether what is kUnavailable now comes by itself.
-  [[nodiscard]] bool IsComing(const std::string& language) const;
+  // For DriverSet.
+  [[nodiscard]] sandbox::Readiness ReadinessOf(const std::string& language) const;
   [[nodiscard]] runner::VmService Service() const;
   [[nodiscard]] std::vector<std::string> MissingProtections() const;
   // False once the privileged part has ended: there will be none any more.

@@ -28,6 +28,9 @@ struct Message {
   schema::Priority lane = schema::Priority::kInteractive;
   std::int64_t enqueued_unix_ms = 0;    // when the execution was accepted
   std::int64_t dispatched_unix_ms = 0;  // when this message was handed to the broker
+  // When a runner first put it behind the others, for want of a driver; 0: none has. Whoever
+  // leases it publishes it anew, then acknowledges the lease (runner/waiting_room.h).
+  std::int64_t waits_since_unix_ms = 0;
   // The whole execution, where the publisher has it at hand and it is small: saves the runner the
   // read. The runner falls back to the store when null.
   std::shared_ptr<const schema::Execution> execution;  // shared: waiters and runners only read it

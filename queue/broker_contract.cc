@@ -99,6 +99,36 @@ TEST_P(BrokerContract, ADroppedLeaseComesBackFirstAndSaysSo) {
   EXPECT_EQ(TakeNext(broker(), Soon()), "b");
 }
 
+// How a runner puts behind the others what it cannot run now.
+TEST_P(BrokerContract, PublishedAnewBeforeItIsAcknowledgedItComesBehindTheOthersOnce) {
+  for (const Priority lane : kLanes) {
+    for (const char* id : {"a", "b", "c"}) {
+      ASSERT_TRUE(broker().Publish(NewMessage(id, "o", lane)).has_value());
+    }
+    auto lease = broker().Next(Soon(), false);
+    ASSERT_TRUE(lease.has_value() && *lease != nullptr);
+    Message again = (*lease)->message();
+    EXPECT_EQ(again.id.str(), "a");
+    EXPECT_EQ(again.waits_since_unix_ms, 0);
+    again.waits_since_unix_ms = 1'234;
+    ASSERT_TRUE(broker().Publish(again).has_value());
+    ASSERT_TRUE((*lease)->Ack().has_value());
+    lease->reset();
+    EXPECT_EQ(TakeNext(broker(), Soon()), "b");
+    EXPECT_EQ(TakeNext(broker(), Soon()), "c");
+    lease = broker().Next(Soon(), false);
+    ASSERT_TRUE(lease.has_value() && *lease != nullptr);
+    EXPECT_EQ((*lease)->message().id.str(), "a");
+    EXPECT_EQ((*lease)->message().waits_since_unix_ms, 1'234);
+    EXPECT_EQ((*lease)->message().enqueued_unix_ms, 1'000);
+    EXPECT_FALSE((*lease)->redelivered());
+    ASSERT_TRUE((*lease)->Ack().has_value());
+    lease->reset();
+    EXPECT_EQ(DepthNow(broker(), lane)->waiting, 0U);
+    EXPECT_EQ(TakeNext(broker(), Now()), "");
+  }
+}
+
 TEST_P(BrokerContract, ADroppedLeaseWakesWhoWaits) {
   ASSERT_TRUE(broker().Publish(NewMessage("a")).has_value());
   auto lease = broker().Next(Soon(), false);

@@ -87,15 +87,18 @@ bool IsExecutionId(std::string_view text) {
 Result<std::string> EncodeMessage(const Message& message) {
   if (!IsExecutionId(message.id.str())) return Refuse("id: not an id");
   if (!IsOwner(message.owner.str())) return Refuse("owner: too long, or not text");
-  if (!IsTime(message.enqueued_unix_ms) || !IsTime(message.dispatched_unix_ms)) {
+  if (!IsTime(message.enqueued_unix_ms) || !IsTime(message.dispatched_unix_ms) ||
+      !IsTime(message.waits_since_unix_ms)) {
     return Refuse("a time before 1970 or after 9999");
   }
-  std::string text = schema::DumpJson({{"version", kMessageVersion},
-                                       {"id", message.id.str()},
-                                       {"owner", message.owner.str()},
-                                       {"lane", ToString(message.lane)},
-                                       {"enqueued_unix_ms", message.enqueued_unix_ms},
-                                       {"dispatched_unix_ms", message.dispatched_unix_ms}});
+  Json json = {{"version", kMessageVersion},
+               {"id", message.id.str()},
+               {"owner", message.owner.str()},
+               {"lane", ToString(message.lane)},
+               {"enqueued_unix_ms", message.enqueued_unix_ms},
+               {"dispatched_unix_ms", message.dispatched_unix_ms}};
+  if (message.waits_since_unix_ms != 0) json["waits_since_unix_ms"] = message.waits_since_unix_ms;
+  std::string text = schema::DumpJson(json);
   if (message.execution != nullptr) {
     const std::string execution = schema::DumpJson(ToJson(*message.execution));
     if (execution.size() <= kMaxInlineExecutionBytes) {
@@ -121,12 +124,16 @@ Result<Message> DecodeMessage(std::string_view text, schema::Priority lane) {
   if (!enqueued) return Fail(enqueued.error());
   const Result<std::int64_t> dispatched = ReadTime(*json, "dispatched_unix_ms");
   if (!dispatched) return Fail(dispatched.error());
+  Result<std::int64_t> waits_since = 0;
+  if (json->contains("waits_since_unix_ms")) waits_since = ReadTime(*json, "waits_since_unix_ms");
+  if (!waits_since) return Fail(waits_since.error());
 
   Message message{.id = std::move(*id),
                   .owner = OwnerId(*owner),
                   .lane = lane,
                   .enqueued_unix_ms = *enqueued,
                   .dispatched_unix_ms = *dispatched,
+                  .waits_since_unix_ms = *waits_since,
                   .execution = nullptr};
   if (const auto found = json->find("execution"); found != json->end() && !found->is_null()) {
     Result<schema::Execution> execution = schema::ExecutionFromJson(*found);

@@ -35,7 +35,8 @@ Message Example(std::size_t code_bytes = 100) {
 }
 
 TEST(MessageJsonTest, AMessageComesBackAsItWent) {
-  const Message sent = Example();
+  Message sent = Example();
+  sent.waits_since_unix_ms = 1'700'000'000'456;
   const Result<std::string> text = EncodeMessage(sent);
   ASSERT_TRUE(text.has_value());
   const Result<Message> got = DecodeMessage(*text, Priority::kBackground);
@@ -45,6 +46,7 @@ TEST(MessageJsonTest, AMessageComesBackAsItWent) {
   EXPECT_EQ(got->lane, sent.lane);
   EXPECT_EQ(got->enqueued_unix_ms, sent.enqueued_unix_ms);
   EXPECT_EQ(got->dispatched_unix_ms, sent.dispatched_unix_ms);
+  EXPECT_EQ(got->waits_since_unix_ms, sent.waits_since_unix_ms);
   ASSERT_NE(got->execution, nullptr);
   EXPECT_EQ(got->execution->source.code, sent.execution->source.code);
   EXPECT_EQ(got->execution->source.stdin_data, sent.execution->source.stdin_data);
@@ -132,6 +134,8 @@ TEST(MessageJsonTest, OnlyWholeMessagesOfOurVersionAreRead) {
       R"({"version":1,"execution":{"id":"a","owner":"p","priority":"interactive"},)" + plain,
       R"({"version":1,"execution":{"id":"a","owner":"o","priority":"background"},)" + plain,
       R"({"version":1,"execution":{"id":"a","owner":"o","priority":"urgent"},)" + plain,
+      R"({"version":1,"waits_since_unix_ms":-1,)" + plain,
+      R"({"version":1,"waits_since_unix_ms":"now",)" + plain,
       R"({"version":1,"id":"a"})",
       R"({"version":1,"id":7,"owner":"o","lane":"interactive","enqueued_unix_ms":1,"dispatched_unix_ms":2})",
       R"({"version":1,"id":"a","owner":null,"lane":"interactive","enqueued_unix_ms":1,"dispatched_unix_ms":2})",

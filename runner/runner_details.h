@@ -26,7 +26,7 @@ struct SandboxService {
 // The virtual machines that a runner has, or was to have.
 struct VmService {
   sandbox::vm::VmStatus status;
-  std::vector<sandbox::LanguageStatus> languages;  // none before the first template was there
+  std::vector<sandbox::LanguageStatus> languages;  // of the image: ready once its template is
   std::uint64_t most_memory_bytes = 0;             // that one run may ask for; 0: not known
   std::uint64_t machines_ready = 0;                // that wait for a program now
 };

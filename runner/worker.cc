@@ -17,8 +17,6 @@ using std::chrono::steady_clock;
 
 // Ids of cancelled executions that are remembered without having been seen: 36 bytes each.
 constexpr std::size_t kMaxCancelledIds = 16'384;
-// Of those that wait for a driver, likewise.
-constexpr std::size_t kMaxWaitingIds = 16'384;
 constexpr milliseconds kMaxRetryDelay{5'000};
 constexpr milliseconds kMaxRetryDelayWhileStopping{200};
 // A message may overtake the row it belongs to (insert and publish run side by side); after this
@@ -51,7 +49,7 @@ struct Worker::Job {
   bool discarded = false;
   bool cancelled = false;  // its owner does not want it any more
   bool abandoned = false;  // we shut down, or have no driver yet: to be given back
-  bool waits = false;      // the latter: not to be had again at once
+  bool waits = false;      // the latter
   std::optional<Result<store::ClaimVerdict>> verdict;
   std::optional<schema::Outcome> outcome;
   bool complete = false;  // both of the above were there, Settle() was called
@@ -83,7 +81,11 @@ Worker::Worker(WorkerOptions options, store::ExecutionStore& store, queue::Broke
       log_(std::move(log)),
       on_finished_(std::move(on_finished)),
       max_settling_(4 * options_.slots + 64),
-      board_({}, broker) {
+      board_({}, broker),
+      room_({.pause = 5 * options_.retry_delay}, store, broker, clock, log_,
+            [this](schema::Isolation isolation, const std::string& language) {
+              return drivers_.ReadinessOf(isolation, language) == sandbox::Readiness::kReady;
+            }) {
   cancel_subscription_ =
       broker_.OnCancel([this](const schema::ExecutionId& id) { OnCancelBroadcast(id); });
   chore_thread_ = std::jthread([this](const std::stop_token& stop) { ChoreLoop(stop); });
@@ -120,6 +122,7 @@ void Worker::Drain(Deadline deadline) {
   stopping_ = true;
   drain_deadline_ = std::min(drain_deadline_, deadline);
   changed_.notify_all();
+  room_.Close();
 
   while (live_slots_ != 0 && steady_clock::now() < drain_deadline_) {
     changed_.wait_until(lock, drain_deadline_);
@@ -136,13 +139,14 @@ void Worker::Drain(Deadline deadline) {
     lock.lock();
     changed_.wait(lock, [this] { return live_slots_ == 0; });
   }
-  changed_.wait_until(lock, steady_clock::now() + kSettleGrace,
-                      [this] { return jobs_.empty() && returning_ == 0; });
+  const Deadline settled_by = steady_clock::now() + kSettleGrace;
+  changed_.wait_until(lock, settled_by, [this] { return jobs_.empty() && returning_ == 0; });
   if (!jobs_.empty()) {
     log_.Error("worker.drain_incomplete", {{"unsettled", jobs_.size()}});
     giving_up_ = true;
   }
   lock.unlock();
+  (void)room_.WaitUntilEmpty(settled_by);
   const std::lock_guard chores_lock(chores_mu_);
   chores_changed_.notify_all();
 }
@@ -198,20 +202,18 @@ void Worker::Process(std::unique_ptr<queue::Lease> lease) {
   }
 
   const queue::Message& message = job->lease->message();
-  if (message.execution != nullptr && !job->lease->redelivered()) {
-    job->execution = message.execution;
-    if (IsForOthers(*job->execution)) {
-      PassOn(job);
-    } else {
-      ClaimBesideTheRun(job, kFirstRowDelay);
-      OnOutcome(job, RunOne(*job));
-    }
-  } else if (const Result<void> loaded = Load(*job); !loaded) {
+  const bool runs_at_once = message.execution != nullptr && !job->lease->redelivered() &&
+                            message.waits_since_unix_ms == 0;
+  Result<void> loaded = LoadHead(*job);
+  if (loaded && ShouldWait(*job)) {
+    LetWait(job);
+  } else if (runs_at_once) {
+    ClaimBesideTheRun(job, kFirstRowDelay);
+    OnOutcome(job, RunOne(*job));
+  } else if (loaded = loaded ? LoadWhole(*job) : loaded; !loaded) {
     const bool unknown = loaded.error().code == ErrorCode::kNotFound;
     Refuse(job, unknown ? Result<store::ClaimVerdict>(store::ClaimVerdict::kUnknown)
                         : Fail(loaded.error()));
-  } else if (IsForOthers(*job->execution)) {
-    PassOn(job);
   } else if (const Result<store::ClaimVerdict> verdict = store_.Claim(MakeClaim(*job->execution));
              verdict && *verdict == store::ClaimVerdict::kClaimed) {
     OnVerdict(job, verdict);
@@ -254,30 +256,71 @@ store::ClaimRequest Worker::MakeClaim(const schema::Execution& execution) const 
           .max_attempts = options_.max_attempts};
 }
 
-Result<void> Worker::Load(Job& job) {
+Result<void> Worker::LoadHead(Job& job) {
   job.execution = job.lease->message().execution;
   if (job.execution != nullptr) return {};
+  Result<store::ExecutionRecord> record = store_.GetHead(job.id, std::nullopt);
+  if (!record) return Fail(record.error());
+  job.execution = std::make_shared<const schema::Execution>(std::move(record->execution));
+  return {};
+}
+
+Result<void> Worker::LoadWhole(Job& job) {
+  if (job.lease->message().execution != nullptr) return {};
   Result<store::ExecutionRecord> record = store_.Get(job.id, std::nullopt);
   if (!record) return Fail(record.error());
   job.execution = std::make_shared<const schema::Execution>(std::move(record->execution));
   return {};
 }
 
-bool Worker::IsForOthers(const schema::Execution& execution) const {
-  return !options_.only_runner && drivers_.Of(execution.isolation) == nullptr;
+bool Worker::HasTime(const Job& job) const {
+  const std::int64_t now_ms = clock_.UnixMillis();
+  const std::optional<std::int64_t>& deadline = job.execution->queue_deadline_unix_ms;
+  if (deadline && now_ms > *deadline) return false;
+  const std::int64_t since_ms = job.lease->message().waits_since_unix_ms;
+  return since_ms == 0 || milliseconds(now_ms - since_ms) < options_.patience;
 }
 
-// Nothing was claimed. After a pause, so that the queue does not spin when all of us lack it.
-void Worker::PassOn(const JobPtr& job) {
-  log_.Debug("execution.passed_on", {{"execution_id", job->id.str()},
-                                     {"isolation", schema::ToString(job->execution->isolation)}});
-  bool stopping = false;
+bool Worker::ShouldWait(const Job& job) {
+  const schema::Execution& execution = *job.execution;
+  const auto readiness = drivers_.ReadinessOf(execution.isolation, execution.language);
+  if (readiness == sandbox::Readiness::kReady) return false;
+  if (readiness == sandbox::Readiness::kNever) {
+    // The driver can say itself why nobody will ever run it. Where there is none at all, somebody
+    // may be about to see to it: after an update of forkbox its image must be made anew.
+    if (options_.only_runner && drivers_.Of(execution.isolation) != nullptr) return false;
+    if (!lack_told_.exchange(true)) {
+      log_.Warn("worker.lacks_driver", {{"execution_id", execution.id.str()},
+                                        {"isolation", schema::ToString(execution.isolation)},
+                                        {"language", execution.language},
+                                        {"patience_ms", options_.patience.count()}});
+    }
+  }
+  const std::lock_guard lock(mu_);
+  return !job.cancelled && HasTime(job);
+}
+
+// Nothing is claimed: the room has the lease from here on, and this worker has forgotten it.
+void Worker::LetWait(const JobPtr& job) {
+  log_.Debug("execution.waits", {{"execution_id", job->id.str()},
+                                 {"isolation", schema::ToString(job->execution->isolation)},
+                                 {"language", job->execution->language}});
+  if (job->progress != nullptr) board_.End(job->id, /*finished=*/false);
+  std::unique_ptr<queue::Lease> lease = std::move(job->lease);
+  bool until_it_comes = false;
   {
     const std::lock_guard lock(mu_);
-    stopping = stopping_;
+    until_it_comes = !job->waits;  // else the driver is there, and all it has are taken
+    job->discarded = true;
+    jobs_.erase(job->id);
+    if (job->cancelled) RememberCancelled(job->id);
+    if (!job->on_slot) --settling_;
+    ++returning_;
   }
-  Later(stopping ? milliseconds(0) : 10 * options_.retry_delay,
-        [this, job] { Discard(job, /*ack=*/false); });
+  room_.Enter(std::move(lease), *job->execution, until_it_comes);
+  const std::lock_guard lock(mu_);
+  --returning_;
+  changed_.notify_all();
 }
 
 schema::Outcome Worker::RunOne(Job& job) {
@@ -323,9 +366,12 @@ schema::Outcome Worker::RunOnce(Job& job, const schema::Source& source,
   const schema::Execution& execution = *job.execution;
   sandbox::Driver* const driver = drivers_.Of(execution.isolation);
   if (driver == nullptr) {
+    const std::lock_guard lock(mu_);
+    if (job.cancelled) return Ended(schema::Reason::kCancelled, "cancelled before it ran");
     return Ended(schema::Reason::kSandboxFailed,
-                 "this server has no longer what it takes to run it: isolation " +
-                     std::string(schema::ToString(execution.isolation)));
+                 "nobody had what it takes to run it with isolation " +
+                     std::string(schema::ToString(execution.isolation)) +
+                     ", however long it waited: see /health, `forkbox vm build` and --vm");
   }
   milliseconds delay = options_.retry_delay;
   for (int attempt = 1;; ++attempt) {
@@ -343,9 +389,10 @@ schema::Outcome Worker::RunOnce(Job& job, const schema::Source& source,
     if (!sandbox) {
       const Error& error = sandbox.error();
       const bool temporary = error.code == ErrorCode::kUnavailable;
-      if (temporary && drivers_.IsWorthWaitingFor(execution.isolation, execution.language) &&
-          MayWait(execution.id)) {
-        // Not here: a slot must not stand still for as long as a machine boots.
+      if (temporary && drivers_.Tells(execution.isolation) && HasTime(job) &&
+          (!options_.only_runner || drivers_.ReadinessOf(execution.isolation, execution.language) !=
+                                        sandbox::Readiness::kNever)) {
+        // Not here: a slot must not stand still until a machine is free, or boots.
         const std::lock_guard lock(mu_);
         job.abandoned = true;
         job.waits = true;
@@ -420,20 +467,13 @@ void Worker::SettleIfComplete(const JobPtr& job) {
     return;
   }
   bool give_back = false;
-  bool waits = false;
   {
     const std::lock_guard lock(mu_);
-    waits = job->waits && !stopping_;
     // A program that ended by itself before our kill reached it has a result like any other.
     give_back =
         job->abandoned && !job->cancelled && job->outcome->reason == schema::Reason::kCancelled;
   }
-  if (give_back) {
-    // Released after the pause, not before: till then nobody else has any use for it either.
-    Later(waits ? 5 * options_.retry_delay : milliseconds(0),
-          [this, job] { GiveBack(job, options_.retry_delay); });
-    return;
-  }
+  if (give_back) return GiveBack(job, options_.retry_delay);
   if (job->execution->delivery == schema::Delivery::kWait) Announce(*job);
   WriteResult(job, options_.retry_delay);
 }
@@ -563,6 +603,7 @@ void Worker::GiveBack(const JobPtr& job, milliseconds next_delay) {
             [this, job, next_delay, cap] { GiveBack(job, std::min(next_delay * 2, cap)); });
       return;
     }
+    if (job->waits && released) return LetWait(job);
     log_.Info("execution.released", {{"execution_id", job->id.str()}, {"ok", bool(released)}});
     Discard(job, /*ack=*/false);
   });
@@ -583,7 +624,6 @@ void Worker::Discard(const JobPtr& job, bool ack, bool finished) {
   std::unique_lock lock(mu_);
   job->discarded = true;
   jobs_.erase(job->id);
-  if (ack) waiting_.erase(job->id);
   if (!ack && job->cancelled) RememberCancelled(job->id);
   if (!job->on_slot) --settling_;
   if (lease != nullptr) {
@@ -610,7 +650,11 @@ void Worker::OnCancelBroadcast(const schema::ExecutionId& id) {
       RememberCancelled(id);
     }
   }
-  if (job != nullptr) job->Kill();
+  if (job != nullptr) {
+    job->Kill();
+  } else {
+    room_.Call(id);
+  }
 }
 
 // mu_ is held.
@@ -621,13 +665,6 @@ void Worker::RememberCancelled(const schema::ExecutionId& id) {
     cancelled_.erase(cancelled_order_.front());
     cancelled_order_.pop_front();
   }
-}
-
-bool Worker::MayWait(const schema::ExecutionId& id) {
-  const std::lock_guard lock(mu_);
-  if (waiting_.size() >= kMaxWaitingIds && !waiting_.contains(id)) waiting_.clear();
-  const auto [since, is_new] = waiting_.emplace(id, steady_clock::now());
-  return steady_clock::now() - since->second < options_.coming_patience;
 }
 
 // ---- chores -----------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 // it had never been taken. A slot is busy while a program runs, never while a disk writes.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -28,6 +29,7 @@
 #include "queue/broker.h"
 #include "runner/progress_board.h"
 #include "runner/sandbox/driver_set.h"
+#include "runner/waiting_room.h"
 #include "store/execution_store.h"
 
 namespace forkbox::runner {
@@ -44,11 +46,11 @@ struct WorkerOptions {
   int max_attempts = 3;  // of claims in the store, and of forks within one claim
   std::chrono::milliseconds retry_delay{100};  // first pause after a failure of ours; then doubled
   std::chrono::milliseconds poll{500};         // how late a slot notices Drain()
-  // No other runner takes what this one cannot do: then it fails, else it goes back for them.
+  // No other runner takes what the drivers here have not: then it fails at once.
   bool only_runner = false;
-  // How long an execution waits for a driver that is coming (DriverSet): not in a slot, it goes
-  // back to the queue and comes again.
-  std::chrono::milliseconds coming_patience{900'000};
+  // How long an execution waits for a driver that is coming, or that others have, counted from when
+  // a runner first put it back: not in a slot (waiting_room.h). Then it fails.
+  std::chrono::milliseconds patience{900'000};
 };
 
 // Thread-safe. Everything passed by reference must outlive it.
@@ -75,6 +77,8 @@ class Worker {
 
   [[nodiscard]] std::size_t Running() const;   // programs in a sandbox or on the way into one
   [[nodiscard]] std::size_t Settling() const;  // ended, result on its way to the disk
+  // For a driver: held here, or on their way behind the others in the queue.
+  [[nodiscard]] std::size_t Waiting() const { return room_.Waiting(); }
 
  private:
   struct Job;
@@ -82,11 +86,14 @@ class Worker {
 
   void SlotLoop(bool interactive_only);
   void Process(std::unique_ptr<queue::Lease> lease);
-  // Whether it needs a driver that we lack and others may have.
-  [[nodiscard]] bool IsForOthers(const schema::Execution& execution) const;
-  void PassOn(const JobPtr& job);
+  // Whether the driver it needs is not here now, and there is time left to wait for it.
+  bool ShouldWait(const Job& job);
+  [[nodiscard]] bool HasTime(const Job& job) const;
+  void LetWait(const JobPtr& job);
   [[nodiscard]] store::ClaimRequest MakeClaim(const schema::Execution& execution) const;
-  Result<void> Load(Job& job);  // kNotFound when there is no such row
+  // Without its source where that is not in the message; kNotFound when there is no such row.
+  Result<void> LoadHead(Job& job);
+  Result<void> LoadWhole(Job& job);
   schema::Outcome RunOne(Job& job);
   schema::Outcome RunInSandbox(Job& job, std::int64_t now_ms);
   // One fork and one run in it; forks that fail are tried again, and what waits for a driver is
@@ -106,8 +113,6 @@ class Worker {
   void OnWritten(const JobPtr& job, Result<bool> written, std::chrono::milliseconds next_delay);
   void ReplyFromStore(Job& job);
   void GiveBack(const JobPtr& job, std::chrono::milliseconds next_delay);
-  // Whether it may go on waiting, counted from the first time it was asked.
-  bool MayWait(const schema::ExecutionId& id);
   // The last step of every job. `finished`: its row is terminal.
   void Discard(const JobPtr& job, bool ack, bool finished = false);
 
@@ -128,6 +133,8 @@ class Worker {
   const OnFinished on_finished_;
   const std::size_t max_settling_;
   ProgressBoard board_;  // a run of it for each job that runs here
+  WaitingRoom room_;
+  std::atomic<bool> lack_told_ = false;
 
   mutable std::mutex mu_;  // guards everything down to the threads, and the flags of jobs
   std::condition_variable changed_;
@@ -143,8 +150,6 @@ class Worker {
   // harmless for a row that was finished as cancelled.
   std::unordered_set<schema::ExecutionId> cancelled_;
   std::deque<schema::ExecutionId> cancelled_order_;
-  // Those that went back to wait for a driver, since when. Bounded: beyond that, time starts anew.
-  std::unordered_map<schema::ExecutionId, SteadyTime> waiting_;
 
   std::mutex chores_mu_;
   std::condition_variable_any chores_changed_;

@@ -4,14 +4,17 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <thread>
 
+#include "queue/embedded_broker.h"
 #include "runner/testing_fakes.h"
 
 namespace forkbox::runner {
 namespace {
 
 using namespace std::chrono_literals;
+using sandbox::Readiness;
 using schema::Delivery;
 using schema::Reason;
 using schema::State;
@@ -26,14 +29,14 @@ class WorkerTest : public ::testing::Test {
     options.retry_delay = 1ms;
     options.poll = 20ms;
     options.only_runner = only_runner_;
-    options.coming_patience = coming_patience_;
+    options.patience = kPatience;
     sandbox::DriverSet drivers(driver_);
     if (has_machines_) {
       drivers.Add(schema::Isolation::kVm, machines_,
-                  [this](const std::string&) { return coming_.load(); });
+                  [this](const std::string&) { return readiness_.load(); });
     }
     worker_ = std::make_unique<Worker>(
-        options, store_, broker_, drivers, clock_, Log::Null(),
+        options, store_, broker(), drivers, clock_, Log::Null(),
         [this](const schema::Execution&, const schema::Outcome&) { ++counted_; });
   }
 
@@ -52,7 +55,7 @@ class WorkerTest : public ::testing::Test {
     ASSERT_TRUE(Publish(execution, carried));
   }
   Result<void> Publish(const schema::Execution& execution, bool carried) {
-    return broker_.Publish(
+    return broker().Publish(
         {.id = execution.id,
          .owner = execution.owner,
          .lane = execution.priority,
@@ -78,14 +81,23 @@ class WorkerTest : public ::testing::Test {
     return store_.Get(execution.id, std::nullopt)->outcome;
   }
 
+  queue::Broker& broker() {
+    return embedded_ != nullptr ? static_cast<queue::Broker&>(*embedded_) : broker_;
+  }
+  // Neither in the queue nor here, nor between the two.
+  bool NothingWaits() {
+    return broker_.Waiting() == 0 && worker_->Waiting() == 0 && broker_.Waiting() == 0;
+  }
+
+  static constexpr std::chrono::milliseconds kPatience{900'000};  // of a clock that stands still
   testing::FakeStore store_;
   testing::FakeBroker broker_;
+  std::unique_ptr<queue::EmbeddedBroker> embedded_;  // instead of broker_, where there is one
   testing::FakeDriver driver_;
   testing::FakeDriver machines_;  // of another isolation
   bool has_machines_ = false;
   bool only_runner_ = false;
-  std::atomic<bool> coming_{false};
-  std::chrono::milliseconds coming_patience_{60'000};
+  std::atomic<Readiness> readiness_{Readiness::kReady};  // of machines_
   FakeClock clock_;
   std::atomic<int> counted_{0};
   std::unique_ptr<Worker> worker_;  // last: goes first
@@ -330,57 +342,97 @@ TEST_F(WorkerTest, EachRunsInWhatItWasAcceptedFor) {
   EXPECT_EQ(OutcomeOf(series)->cases[2].verdict, schema::Verdict::kWrongOutput);
 }
 
-TEST_F(WorkerTest, WhatThisRunnerLacksIsForOthers) {
-  for (const bool carried : {true, false}) {
-    Submit(InMachine(Make("hello")), carried);
+// In which ways a driver may not be here, and whether that is waited for.
+struct Lack {
+  const char* name;
+  bool has_machines;
+  bool only_runner;
+  Readiness readiness;
+};
+class WorkerLacks : public WorkerTest, public ::testing::WithParamInterface<Lack> {
+ protected:
+  void SetUp() override {
+    has_machines_ = GetParam().has_machines;
+    only_runner_ = GetParam().only_runner;
+    readiness_ = GetParam().readiness;
+    machines_.fork_failures = 1'000'000;
   }
-  const auto process = Make("runs meanwhile");
-  Submit(process);
-  Start(1);
-  ASSERT_TRUE(Eventually([&] { return broker_.acked == 1; }));
-  EXPECT_EQ(StateOf(process), State::kCompleted);
-  ASSERT_TRUE(Eventually([&] { return worker_->Settling() == 2; }));
-  EXPECT_EQ(store_.claims, 1) << "it is not even claimed";
-  worker_->Drain(std::chrono::steady_clock::now());
-  EXPECT_EQ(store_.results, 1);
-  EXPECT_EQ(driver_.runs, 1) << "and never runs in less";
-}
-
-TEST_F(WorkerTest, WhatNobodyElseCanRunFails) {
-  only_runner_ = true;  // machines were turned off while it waited
-  const auto execution = InMachine(Make("hello"));
-  Submit(execution);
-  Start();
-  ASSERT_TRUE(Eventually([&] { return broker_.acked == 1; }));
-  EXPECT_EQ(OutcomeOf(execution)->reason, Reason::kSandboxFailed);
-  EXPECT_NE(OutcomeOf(execution)->message.find("isolation vm"), std::string::npos);
-  EXPECT_EQ(driver_.forks, 0);
-}
-
-TEST_F(WorkerTest, ADriverThatIsComingIsWaitedForAndNotInASlot) {
-  has_machines_ = coming_ = true;
-  machines_.fork_failures = 1'000'000;
+};
+TEST_P(WorkerLacks, ItWaitsWithoutASlotAndNotForever) {
   std::vector<schema::Execution> waiting;
-  for (const Delivery delivery : {Delivery::kWait, Delivery::kPoll, Delivery::kWait}) {
-    waiting.push_back(InMachine(Make("hello", delivery)));
-    Submit(waiting.back(), delivery == Delivery::kWait);
+  for (const bool carried : {true, false, true}) {
+    waiting.push_back(InMachine(Make("hello", carried ? Delivery::kWait : Delivery::kPoll)));
+    Submit(waiting.back(), carried);
   }
   Start(1);
-  ASSERT_TRUE(Eventually([&] { return machines_.forks > 20; })) << "far more than max_attempts";
+  ASSERT_TRUE(Eventually([&] { return broker_.acked > 20; })) << "they go round";
   const auto process = Make("runs meanwhile");
   Submit(process);
-  ASSERT_TRUE(Eventually([&] { return broker_.acked == 1; }));
-  EXPECT_EQ(StateOf(process), State::kCompleted);
-  for (const auto& execution : waiting) EXPECT_FALSE(OutcomeOf(execution));
-  machines_.fork_failures = 0;
-  ASSERT_TRUE(Eventually([&] { return broker_.acked == 4; }));
-  for (const auto& execution : waiting) {
-    EXPECT_EQ(StateOf(execution), State::kCompleted) << "no attempt was spent on waiting";
-  }
-}
+  ASSERT_TRUE(Eventually([&] { return StateOf(process) == State::kCompleted; }));
+  EXPECT_EQ(store_.claims, 1) << "nobody claims what waits";
+  EXPECT_EQ(machines_.forks, 0);
+  for (const auto& execution : waiting) EXPECT_EQ(StateOf(execution), State::kQueued);
 
-TEST_F(WorkerTest, ADriverThatDoesNotComeIsNotWaitedForForever) {
+  clock_.Advance(kPatience + 1s);
+  ASSERT_TRUE(Eventually([&] { return store_.results == 4 && NothingWaits(); }));
+  for (const auto& execution : waiting) {
+    EXPECT_EQ(OutcomeOf(execution)->reason, Reason::kSandboxFailed);
+    EXPECT_NE(OutcomeOf(execution)->message.find(GetParam().has_machines ? "no fork today"
+                                                                         : "isolation vm"),
+              std::string::npos);
+  }
+  EXPECT_EQ(driver_.runs, 1) << "never in less";
+  EXPECT_EQ(broker_.Replies().size(), 4U);
+}
+TEST_P(WorkerLacks, ItEndsByItsDeadlineByACancelAndByAnothersHand) {
+  auto late = InMachine(Make("late"));
+  late.queue_deadline_unix_ms = clock_.UnixMillis() + 1'000;
+  const auto cancelled = InMachine(Make("nobody wants it"));
+  const auto finished = InMachine(Make("elsewhere"));
+  for (const auto& execution : {late, cancelled, finished}) Submit(execution);
+  Start();
+  ASSERT_TRUE(Eventually([&] { return broker_.acked > 20; }));
+  ASSERT_TRUE(broker_.Cancel(cancelled.id));
+  ASSERT_TRUE(Eventually([&] { return StateOf(cancelled) == State::kCancelled; }));
+  schema::Outcome outcome;
+  outcome.reason = Reason::kExited;
+  outcome.state = State::kCompleted;
+  ASSERT_EQ(store_.Finish(finished.id, outcome, 1), true);
+  clock_.Advance(2s);
+  ASSERT_TRUE(Eventually([&] { return NothingWaits() && store_.results == 3; }));
+  EXPECT_EQ(OutcomeOf(late)->reason, Reason::kQueueDeadline);
+  EXPECT_EQ(OutcomeOf(finished)->reason, Reason::kExited);
+  EXPECT_EQ(machines_.forks, 0);
+  EXPECT_EQ(broker_.Replies().size(), 3U);
+}
+TEST_P(WorkerLacks, AtTheEndItIsInTheQueueForTheNext) {
+  const auto kept = InMachine(Make("for the next start", Delivery::kPoll));
+  Submit(kept, /*carried=*/false);
+  Start();
+  ASSERT_TRUE(Eventually([&] { return broker_.acked > 3; }));
+  worker_.reset();
+  EXPECT_EQ(StateOf(kept), State::kQueued);
+  EXPECT_EQ(broker_.Waiting(), 1U);
+
   has_machines_ = true;
+  readiness_ = Readiness::kReady;
+  machines_.fork_failures = 0;
+  Start();
+  ASSERT_TRUE(Eventually([&] { return StateOf(kept) == State::kCompleted; }));
+  EXPECT_EQ(store_.Get(kept.id, std::nullopt)->attempts, 1);
+}
+INSTANTIATE_TEST_SUITE_P(Ways, WorkerLacks,
+                         ::testing::Values(Lack{"othersHaveIt", false, false, Readiness::kReady},
+                                           Lack{"itsImageIsStale", false, true, Readiness::kReady},
+                                           Lack{"itBoots", true, false, Readiness::kComing},
+                                           Lack{"itBootsAndIsAlone", true, true,
+                                                Readiness::kComing},
+                                           Lack{"itFailedHere", true, false, Readiness::kNever}),
+                         [](const auto& lack) { return std::string(lack.param.name); });
+
+TEST_F(WorkerTest, WhatTheOnlyRunnerWillNeverHaveFailsAtOnceAndSaysWhy) {
+  has_machines_ = only_runner_ = true;
+  readiness_ = Readiness::kNever;
   machines_.fork_failures = 1'000'000;
   const auto none = InMachine(Make("its template has failed"));
   Submit(none);
@@ -388,35 +440,106 @@ TEST_F(WorkerTest, ADriverThatDoesNotComeIsNotWaitedForForever) {
   ASSERT_TRUE(Eventually([&] { return broker_.acked == 1; }));
   EXPECT_EQ(OutcomeOf(none)->reason, Reason::kSandboxFailed);
   EXPECT_EQ(OutcomeOf(none)->message, "no fork today");
-  worker_.reset();
-
-  coming_ = true;
-  coming_patience_ = 50ms;
-  const auto late = InMachine(Make("it always only boots"));
-  Submit(late);
-  Start();
-  ASSERT_TRUE(Eventually([&] { return broker_.acked == 2; }));
-  EXPECT_EQ(OutcomeOf(late)->reason, Reason::kSandboxFailed);
 }
 
-TEST_F(WorkerTest, WhatWaitsForADriverIsGivenBackAtTheEndAndCanBeCancelled) {
-  has_machines_ = coming_ = true;
-  machines_.fork_failures = 1'000'000;
-  const auto cancelled = InMachine(Make("nobody wants it", Delivery::kWait));
-  Submit(cancelled);
+TEST_F(WorkerTest, WhereAllMachinesAreTakenNoAttemptIsSpent) {
+  has_machines_ = true;
+  machines_.fork_failures = 7;
+  const auto execution = InMachine(Make("hello"));
+  Submit(execution);
   Start();
-  ASSERT_TRUE(Eventually([&] { return machines_.forks > 3; }));
-  ASSERT_TRUE(broker_.Cancel(cancelled.id));
-  ASSERT_TRUE(Eventually([&] { return broker_.acked == 1; }));
-  EXPECT_EQ(OutcomeOf(cancelled)->reason, Reason::kCancelled);
+  ASSERT_TRUE(Eventually([&] { return StateOf(execution) == State::kCompleted; }));
+  EXPECT_EQ(machines_.forks, 8);
+  EXPECT_EQ(store_.Get(execution.id, std::nullopt)->attempts, 1);
+  EXPECT_EQ(store_.results, 1);
+}
 
-  const int before = machines_.forks;
-  const auto kept = InMachine(Make("for the next start", Delivery::kPoll));
-  Submit(kept, /*carried=*/false);
-  ASSERT_TRUE(Eventually([&] { return machines_.forks > before; }));
+// Somebody was killed between publishing it anew and acknowledging it.
+TEST_F(WorkerTest, OfSeveralMessagesThatWaitOneGoesOn) {
+  has_machines_ = true;
+  readiness_ = Readiness::kComing;
+  const auto execution = InMachine(Make("hello"));
+  Submit(execution);
+  Start();
+  ASSERT_TRUE(Eventually([&] { return broker_.acked > 5; }));
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(Publish(execution, i % 2 == 0));
+  const int before = broker_.acked;
+  ASSERT_TRUE(Eventually([&] { return broker_.acked > before + 20; }));
+  EXPECT_LE(broker_.Waiting() + worker_->Waiting(), 2U) << "of one: it may be on its way";
+  readiness_ = Readiness::kReady;
+  ASSERT_TRUE(
+      Eventually([&] { return StateOf(execution) == State::kCompleted && NothingWaits(); }));
+  EXPECT_EQ(store_.results, 1);
+  EXPECT_EQ(machines_.runs, 1);
+}
+
+TEST_F(WorkerTest, WhatFindsNoRoomBehindTheOthersIsKept) {
+  has_machines_ = true;
+  readiness_ = Readiness::kComing;
+  const auto execution = InMachine(Make("hello"));
+  Submit(execution);
+  broker_.limit = 0;
+  Start();
+  ASSERT_TRUE(Eventually([&] { return worker_->Waiting() == 1 && worker_->Running() == 0; }));
+  std::this_thread::sleep_for(50ms);
+  EXPECT_EQ(broker_.acked, 0);
+  EXPECT_EQ(broker_.returned, 0);
+  readiness_ = Readiness::kReady;
+  // Its lease is older than its last note, and counts nevertheless.
+  ASSERT_TRUE(
+      Eventually([&] { return StateOf(execution) == State::kCompleted || broker_.returned > 0; }));
+  broker_.limit = 10;
+  ASSERT_TRUE(
+      Eventually([&] { return StateOf(execution) == State::kCompleted && NothingWaits(); }));
+  EXPECT_EQ(store_.results, 1);
+}
+
+// More than the worker has hands for, on the real queue.
+TEST_F(WorkerTest, TwoHundredThatWaitForATemplateLetAProcessThrough) {
+  embedded_ = std::make_unique<queue::EmbeddedBroker>(queue::EmbeddedBroker::Options{});
+  has_machines_ = only_runner_ = true;
+  readiness_ = Readiness::kComing;
+  std::mutex mutex;
+  std::map<schema::ExecutionId, int> replies;
+  const auto submit = [&](const schema::Execution& execution) {
+    embedded_->Expect(execution.id, [&](const queue::Reply& reply) {
+      const std::lock_guard lock(mutex);
+      ++replies[reply.id];
+    });
+    Submit(execution);
+  };
+  const auto replied = [&] {
+    const std::lock_guard lock(mutex);
+    return replies.size();
+  };
+  constexpr std::size_t kMany = 200;
+  for (std::size_t i = 0; i < kMany; ++i) {
+    auto execution = InMachine(Make("hello"));
+    execution.created_unix_ms = 0;
+    submit(execution);
+  }
+  Start(4, 1);
+  ASSERT_TRUE(Eventually([&] { return worker_->Waiting() > 0; }));
+  std::this_thread::sleep_for(100ms);  // some rounds
+  for (std::size_t i = 1; i <= 5; ++i) {
+    const auto process = Make("a process");
+    submit(process);
+    ASSERT_TRUE(Eventually([&] { return StateOf(process) == State::kCompleted; }));
+    EXPECT_EQ(replied(), i);
+  }
+  EXPECT_EQ(store_.claims, 5);
+  EXPECT_EQ(worker_->Settling(), 0U);
+
+  readiness_ = Readiness::kReady;
+  ASSERT_TRUE(Eventually([&] { return replied() == kMany + 5; }));
+  ASSERT_TRUE(Eventually([&] {
+    const auto depth = embedded_->GetDepth(schema::Priority::kInteractive);
+    return worker_->Waiting() == 0 && depth->waiting == 0 && depth->leased == 0;
+  }));
+  EXPECT_EQ(store_.results, static_cast<int>(kMany) + 5);
+  EXPECT_EQ(machines_.runs, static_cast<int>(kMany));
+  for (const auto& [id, count] : replies) EXPECT_EQ(count, 1) << id.str();
   worker_.reset();
-  EXPECT_EQ(StateOf(kept), State::kQueued);
-  EXPECT_FALSE(OutcomeOf(kept));
 }
 
 TEST_F(WorkerTest, AResultIsWrittenOnceTheDatabaseIsBack) {

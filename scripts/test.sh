@@ -24,7 +24,11 @@ run_ctest() {
 scripts/setup.sh --servers --languages --vm || exit 1
 scripts/build.sh build || exit 1
 # The tests of virtual machines boot it. Quick where .deps/vm-base has Debian's part of it.
-build/cli/forkbox vm build || exit 1
+# Without (no way to Debian, perhaps) only those fail, and this once.
+if ! build/cli/forkbox vm build; then
+  echo "test: forkbox vm build failed" >&2
+  failed=$((failed + 1))
+fi
 run_ctest build -L '^unit$' -j "$(nproc)"
 run_ctest build -LE '^unit$'
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <system_error>
 
 namespace forkbox::sandbox::vm {
@@ -59,6 +60,8 @@ Result<void> AddFolder(const fs::path& runtime, const char* name, std::vector<Gu
 }
 
 }  // namespace
+
+std::vector<std::string> GuestLanguages() { return {std::begin(kLanguages), std::end(kLanguages)}; }
 
 Result<std::vector<GuestFile>> GuestFiles(const std::string& runtime_dir) {
   const fs::path runtime = runtime_dir;

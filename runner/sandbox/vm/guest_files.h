@@ -18,6 +18,9 @@ struct GuestFile {
   bool executable = false;  // 0755, otherwise 0644
 };
 
+// The ids of the languages that a machine has.
+std::vector<std::string> GuestLanguages();
+
 // Sorted by path. kUnavailable with the path when the runtime is not there or cannot be read.
 Result<std::vector<GuestFile>> GuestFiles(const std::string& runtime_dir);
 
