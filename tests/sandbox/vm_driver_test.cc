@@ -289,6 +289,7 @@ TEST(VmDriverTest, ATemplateWhoseForksAllFailIsGivenUp) {
   options.pool_size = 1;
   auto driver = StartVmDriver(std::move(options));
   ASSERT_TRUE(driver) << driver.error().message;
+  ASSERT_TRUE(Within(60s, [&] { return (*driver)->Stats().pool_ready == 1; }));
   for (const char* disk : {vm::kBaseDisk, vm::kRuntimeDisk}) {
     fs::remove(fs::path(images.folder()) / first / disk);
   }
