@@ -59,6 +59,22 @@ TEST_P(VmMachines, EveryForkDrawsItsOwnNumbers) {
   for (const auto& [from, numbers] : drawn) EXPECT_EQ(numbers.size(), kForks) << from;
 }
 
+// A runtime that starts anew has nothing but the kernel to seed it.
+TEST_P(VmMachines, CompiledProgramsDrawTheirOwnNumbers) {
+  ASSERT_TRUE(IsReady(driver(), "go"));
+  constexpr std::size_t kRuns = 3;
+  const Job job("go", ReadFile(FORKBOX_TEST_PROGRAMS "/hostile/randomness.go"));
+  std::map<std::string, std::set<std::string>> drawn;
+  for (std::size_t run = 0; run < kRuns; ++run) {
+    const Outcome outcome = Run(job);
+    ASSERT_EQ(outcome.state, State::kCompleted) << Describe(outcome) << outcome.compile_output;
+    std::istringstream lines(outcome.stdout_text);
+    for (std::string from, is, what; lines >> from >> is >> what;) drawn[from].insert(what);
+  }
+  EXPECT_EQ(drawn.size(), 2U);
+  for (const auto& [from, numbers] : drawn) EXPECT_EQ(numbers.size(), kRuns) << from;
+}
+
 TEST_P(VmMachines, KnowTheTimeHoweverLongTheyHaveWaited) {
   constexpr double kTolerance = 2;  // seconds
   struct Clock {
