@@ -65,6 +65,8 @@ Result<void> ApiServer::Start() {
     parts_.log.Warn("auth.disabled", {{"address", options_.http.address}});
   }
 
+  if (options_.isolation_floor == schema::Isolation::kVm) options_.isolation = IsolationChoice::kVm;
+  options_.exec0.request.isolation_floor = options_.isolation_floor;
   options_.zeroboot.isolation = options_.nca.isolation = options_.exec0.request.isolation =
       options_.isolation;
   store_probe_ = std::make_unique<StoreProbe>(options_.store_probe, parts_.store, parts_.clock);

@@ -53,6 +53,8 @@ class ApiServer {
     ZerobootDialect::Options zeroboot;
     // Of whatever does not say; dialects without a word for it have no other.
     IsolationChoice isolation = IsolationChoice::kProcess;
+    // The least that anything may run in: kVm goes before `isolation`, and before a client's word.
+    schema::Isolation isolation_floor = schema::Isolation::kProcess;
     // The most of each output stream any execution keeps.
     std::size_t max_output_bytes = 1 << 20;
     NativeApi::Options native;

@@ -33,16 +33,24 @@ void Send(http::Reply& reply, const Exec0Answer& answer) {
   reply.Send(answer.status, kJsonType, answer.body, headers);
 }
 
-// `process` and `vm` are null where that does not have it. One of them is not.
+// `process` and `vm` are null where that does not have it. One of them is not. Why it cannot run at
+// all is its `reason`; why it cannot run in one of them is among `isolationReasons`.
 ordered_json LanguageDocument(const sandbox::LanguageStatus* process,
                               const sandbox::LanguageStatus* vm) {
   using languages::ExecutionModel;
   const sandbox::LanguageStatus& language = process != nullptr ? *process : *vm;
   ordered_json isolations = ordered_json::array();
-  if (process != nullptr && process->ready) {
-    isolations.push_back(ToString(schema::Isolation::kProcess));
+  ordered_json reasons = ordered_json::object();
+  for (const auto& [status, isolation] :
+       {std::pair{process, schema::Isolation::kProcess}, std::pair{vm, schema::Isolation::kVm}}) {
+    if (status == nullptr) continue;
+    if (status->ready) {
+      isolations.push_back(ToString(isolation));
+    } else if (!status->reason.empty()) {
+      reasons[std::string(ToString(isolation))] = status->reason;
+    }
   }
-  if (vm != nullptr && vm->ready) isolations.push_back(ToString(schema::Isolation::kVm));
+  const bool available = !isolations.empty();
   ordered_json document{
       {"id", language.id},
       {"name", language.name},
@@ -53,9 +61,10 @@ ordered_json LanguageDocument(const sandbox::LanguageStatus* process,
       {"features", {{"stdin", true}, {"files", true}, {"args", true}, {"tests", true}}},
       {"aliases", language.aliases},
       {"fileName", language.file_name},
-      {"available", !isolations.empty()},
+      {"available", available},
       {"isolations", std::move(isolations)}};
-  if (!language.reason.empty()) document["reason"] = language.reason;
+  if (!available && !language.reason.empty()) document["reason"] = language.reason;
+  if (!reasons.empty()) document["isolationReasons"] = std::move(reasons);
   return document;
 }
 

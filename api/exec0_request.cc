@@ -232,10 +232,21 @@ class Reader {
       asked_isolation_ = isolation->get<std::string>();
       choice = ParseIsolationChoice(asked_isolation_).value_or(choice);  // the schema has its words
     }
+    if (limits_.isolation_floor == schema::Isolation::kVm) {
+      if (choice == IsolationChoice::kProcess && !asked_isolation_.empty()) {
+        return Refuse({.kind = IsolationProblem::Kind::kNotOffered,
+                       .message = "this server runs programs in virtual machines only",
+                       .limit = "vm"},
+                      choice);
+      }
+      choice = IsolationChoice::kVm;
+    }
     auto chosen = ChooseIsolation(choice, execution_.language, execution_.limits, *languages_.All(),
                                   languages_.Vm().get());
     if (!chosen) return Refuse(chosen.error(), choice);
     execution_.isolation = *chosen;
+    // Saying nothing is saying what the server does then.
+    if (asked_isolation_.empty()) asked_isolation_ = ToString(choice);
     return {};
   }
 

@@ -32,12 +32,15 @@ struct Exec0RequestLimits {
   std::size_t max_call_output_bytes = 16 << 20;
   std::chrono::milliseconds default_timeout{30'000};
   IsolationChoice isolation = IsolationChoice::kProcess;  // of requests that do not say
+  // The least that a request may ask for; kVm makes "auto" a virtual machine, too.
+  schema::Isolation isolation_floor = schema::Isolation::kProcess;
 };
 
 struct Exec0Request {
   // language, source, limits, isolation, delivery, priority and webhook_url are set.
   schema::Execution execution;
-  // What the request said, "" for nothing: the same request may come to something else later.
+  // What the request said, or what the server does where it says nothing; not what it came to: the
+  // same request may come to something else later.
   std::string asked_isolation = {};
 };
 

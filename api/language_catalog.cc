@@ -52,14 +52,21 @@ std::optional<sandbox::LanguageStatus> LanguageCatalog::Find(std::string_view na
 }
 
 std::string LanguageCatalog::KnownNames() {
-  const auto languages = All();
+  Languages known = *All();
+  if (const auto vm = Vm()) {
+    for (const sandbox::LanguageStatus& language : vm->languages) {
+      const bool is_known =
+          std::ranges::find(known, language.id, &sandbox::LanguageStatus::id) != known.end();
+      if (!is_known) known.push_back(language);
+    }
+  }
   std::string names;
   const auto add = [&names](const std::string& name) {
     if (!names.empty()) names += ", ";
     names += name;
   };
-  for (const sandbox::LanguageStatus& language : *languages) add(language.id);
-  for (const sandbox::LanguageStatus& language : *languages) {
+  for (const sandbox::LanguageStatus& language : known) add(language.id);
+  for (const sandbox::LanguageStatus& language : known) {
     for (const std::string& alias : language.aliases) add(alias);
   }
   return names;

@@ -37,7 +37,7 @@ class LanguageCatalog {
   // By id or alias, in that exact spelling; what only virtual machines have is found, too.
   [[nodiscard]] std::optional<sandbox::LanguageStatus> Find(std::string_view name);
 
-  // Every id and alias, ids first: "python, javascript, bash, node, js".
+  // Every id and alias that Find() finds, ids first: "python, javascript, bash, node, js".
   [[nodiscard]] std::string KnownNames();
 
  private:

@@ -153,8 +153,8 @@ void NcaDialect::Execute(http::Call& call, const KeyIdentity& identity) {
   Execution execution;
   execution.id = ExecutionId(NewUuidV7());
   const std::optional<sandbox::LanguageStatus> python = parts_.languages.Find("python");
-  const auto unavailable = [&](const std::string& why) {
-    SendNca(call.reply, Failure(503, "Execution failed: " + why, execution.id, request->id,
+  const auto unavailable = [&](const std::string& why, int status = 503) {
+    SendNca(call.reply, Failure(status, "Execution failed: " + why, execution.id, request->id,
                                 process_, Waiting(), {}));
   };
   const bool in_process = options_.isolation == IsolationChoice::kProcess;
@@ -164,7 +164,11 @@ void NcaDialect::Execute(http::Call& call, const KeyIdentity& identity) {
   }
   const auto isolation = ChooseIsolation(options_.isolation, python->id, python->default_limits,
                                          *parts_.languages.All(), parts_.languages.Vm().get());
-  if (!isolation) return unavailable(isolation.error().message);
+  if (!isolation) {
+    // The memory is Python's own, which no request changes: to ask again is of no use.
+    const bool never = isolation.error().kind == IsolationProblem::Kind::kMemory;
+    return unavailable(isolation.error().message, never ? 500 : 503);
+  }
   execution.isolation = *isolation;
   execution.owner = identity.owner;
   execution.key_id = identity.key_id;

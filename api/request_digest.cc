@@ -11,15 +11,12 @@
 namespace forkbox::api {
 
 std::string RequestDigest(const schema::Execution& execution, std::string_view asked_isolation) {
-  // Nothing reads as the first version's default, whatever this server's is.
-  const std::string_view isolation =
-      asked_isolation.empty() ? schema::ToString(schema::Isolation::kProcess) : asked_isolation;
   // Members are sorted, so one meaning has one text.
   const std::string text = schema::DumpJson({{"dialect", execution.dialect},
                                              {"language", execution.language},
                                              {"source", schema::ToJson(execution.source)},
                                              {"limits", schema::ToJson(execution.limits)},
-                                             {"isolation", isolation},
+                                             {"isolation", asked_isolation},
                                              {"delivery", schema::ToString(execution.delivery)},
                                              {"webhook_url", execution.webhook_url}});
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};

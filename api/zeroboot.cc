@@ -112,7 +112,9 @@ Parsed<Item> ToItem(json& request, const std::string& where,
   item.language_ready = isolation.has_value();
   if (isolation) {
     execution.isolation = *isolation;
-  } else if (isolation.error().kind != IsolationProblem::Kind::kLanguage) {
+  } else if (const auto kind = isolation.error().kind;
+             kind != IsolationProblem::Kind::kLanguage && kind != IsolationProblem::Kind::kMemory) {
+    // The memory is the language's own, which no request changes: to ask again is of no use then.
     return tl::unexpected(
         Problem{503, "isolation: " + isolation.error().message, {{"Retry-After", "10"}}});
   }

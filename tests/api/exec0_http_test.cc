@@ -83,6 +83,7 @@ class Exec0HttpTest : public ::testing::Test {
     ApiServer::Options options;
     options.store_probe.interval = milliseconds(5);
     options.isolation = isolation_;
+    options.isolation_floor = floor_;
     server_ = std::make_unique<ApiServer>(
         std::move(options), ApiServer::Parts{.service = service_,
                                              .store = database_,
@@ -148,6 +149,7 @@ class Exec0HttpTest : public ::testing::Test {
   // Virtual machines, turned off.
   std::optional<runner::VmService> vm_;
   IsolationChoice isolation_ = IsolationChoice::kProcess;
+  schema::Isolation floor_ = schema::Isolation::kProcess;
   static runner::VmService Machines(sandbox::vm::VmState state, const char* accelerator) {
     runner::VmService vm;
     vm.status = {.state = state,
@@ -1009,7 +1011,11 @@ TEST_F(Exec0HttpTest, LanguagesSayWhatTheyCanRunIn) {
   for (std::size_t i = 0; i < 4; ++i) {
     EXPECT_EQ(answer.body["languages"][i]["isolations"], expected[i]) << i;
     EXPECT_EQ(answer.body["languages"][i]["available"], true) << i;
+    EXPECT_FALSE(answer.body["languages"][i].contains("reason")) << i;
   }
+  EXPECT_EQ(answer.body["languages"][2]["isolationReasons"],
+            (json{{"process", "golang-1.21-go is not installed"}}));
+  EXPECT_FALSE(answer.body["languages"][0].contains("isolationReasons"));
   const json health = Get("/api/v1/health").body;
   EXPECT_EQ(health["vm"]["state"], "ready");
   EXPECT_EQ(health["vm"]["accelerator"], "tcg");
@@ -1020,6 +1026,62 @@ TEST_F(Exec0HttpTest, LanguagesSayWhatTheyCanRunIn) {
   EXPECT_EQ(health["vm"]["languages"], (json{"python", "go", "fortran"}));
   EXPECT_EQ(health["vm"]["machinesReady"], 2);
   EXPECT_THAT(Get("/metrics").raw.body, HasSubstr("forkbox_vm_state{state=\"ready\"} 1\n"));
+}
+
+TEST_F(Exec0HttpTest, LanguagesSayWhyMachinesHaveThemNot) {
+  vm_ = Machines(sandbox::vm::VmState::kReady, "tcg");
+  for (auto& language : vm_->languages) {
+    language.ready = false;
+    language.reason = "its smoke program failed";
+  }
+  Start();
+  const json languages = Get("/api/v1/languages").body["languages"];
+  EXPECT_EQ(languages[0]["available"], true);
+  EXPECT_EQ(languages[0]["isolationReasons"], (json{{"vm", "its smoke program failed"}}));
+  EXPECT_EQ(languages[2]["available"], false);
+  EXPECT_EQ(languages[2]["reason"], "golang-1.21-go is not installed");
+  EXPECT_EQ(languages[2]["isolationReasons"], (json{{"process", "golang-1.21-go is not installed"},
+                                                    {"vm", "its smoke program failed"}}));
+}
+
+TEST_F(Exec0HttpTest, NothingRunsInLessThanTheFloor) {
+  floor_ = schema::Isolation::kVm;  // and the default is still a process
+  vm_ = Machines(sandbox::vm::VmState::kReady, "tcg");
+  Start();
+  for (const json& with : {json{{"language", "py"}}, json{{"language", "py"}, {"isolation", "vm"}},
+                           json{{"language", "py"}, {"isolation", "auto"}}}) {
+    const Answer answer = Post(kExecute, Program(with));
+    EXPECT_EQ(answer.status, 200) << answer.raw.body;
+    EXPECT_EQ(answer.body["isolation"], "vm") << with;
+  }
+  EXPECT_EQ(LastPublished()->isolation, schema::Isolation::kVm);
+  const std::size_t published = broker_.published().size();
+  const Answer refused = Post(kExecute, Program({{"language", "py"}, {"isolation", "process"}}));
+  EXPECT_EQ(refused.status, 400) << refused.raw.body;
+  EXPECT_EQ(refused.body["details"],
+            (json{{"field", "isolation"}, {"limit", "vm"}, {"received", "process"}}));
+  for (const json& with : {json::object(), json{{"isolation", "auto"}}}) {
+    const Answer none = Post(kExecute, Program(with));
+    EXPECT_EQ(none.status, 400) << none.raw.body;
+    EXPECT_EQ(none.body["details"]["field"], "language") << "machines have no javascript";
+  }
+  vm_->status.state = sandbox::vm::VmState::kFailed;
+  clock_.Advance(std::chrono::seconds(2));
+  EXPECT_EQ(Post(kExecute, Program({{"language", "py"}, {"isolation", "auto"}})).status, 503);
+  EXPECT_EQ(broker_.published().size(), published);
+}
+
+TEST_F(Exec0HttpTest, SayingNothingIsSayingTheDefault) {
+  isolation_ = IsolationChoice::kVm;
+  vm_ = Machines(sandbox::vm::VmState::kReady, "tcg");
+  Start({"exec0_one"});
+  const http::Fields headers{{"Authorization", "Bearer exec0_one"}, {"Idempotency-Key", "one"}};
+  ASSERT_EQ(Post(kExecute, Program({{"language", "py"}}), headers).status, 200);
+  EXPECT_EQ(Post(kExecute, Program({{"language", "py"}, {"isolation", "vm"}}), headers)
+                .raw.Header("Idempotency-Replayed"),
+            "true");
+  EXPECT_EQ(Post(kExecute, Program({{"language", "py"}, {"isolation", "process"}}), headers).status,
+            409);
 }
 
 TEST_F(Exec0HttpTest, HealthIsBothOfItsShapes) {

@@ -248,6 +248,11 @@ TEST_F(NcaHttpTest, TheServersDefaultIsolationHoldsHere) {
   const HttpAnswer answer = Post(kExecute, R"({"code":"x"})");
   EXPECT_EQ(answer.status, 200) << answer.body;
   EXPECT_EQ(LastPublished()->isolation, schema::Isolation::kVm);
+  vm_->most_memory_bytes = 1;
+  clock_.Advance(seconds(2));
+  const HttpAnswer small = Post(kExecute, R"({"code":"x"})");
+  EXPECT_EQ(small.status, 500) << small.body;
+  EXPECT_EQ(small.Header("Retry-After"), "") << "asked again, it is the same";
   vm_->status.state = sandbox::vm::VmState::kFailed;
   vm_->status.reason = "its image is damaged";
   clock_.Advance(seconds(2));

@@ -500,6 +500,11 @@ TEST_F(ZerobootHttpTest, TheServersDefaultIsolationHoldsHere) {
       << "processes have it, and are not what the operator asked for";
   EXPECT_EQ(json::parse(Get("/v1/health").body)["vm"],
             (json{{"state", "ready"}, {"accelerator", "tcg"}}));
+  vm_->most_memory_bytes = 1;
+  clock_.Advance(seconds(2));
+  const HttpAnswer small = Post("/v1/exec", R"({"code":"1"})");
+  EXPECT_EQ(small.Header("Retry-After"), "") << "asked again, it is the same";
+  EXPECT_EQ(json::parse(small.body)["stderr"], "No template for language: python");
   vm_->status.state = sandbox::vm::VmState::kFailed;
   clock_.Advance(seconds(2));
   const HttpAnswer failed = Post("/v1/exec", R"({"code":"1"})");
