@@ -117,7 +117,7 @@ std::string ServerProcess::virtual_machines() const {
   return line;
 }
 
-Result<void> ServerProcess::StartVirtualMachines() {
+VirtualMachinesOptions ServerProcess::MachinesWanted() const {
   using Wanted = VirtualMachinesOptions::Wanted;
   VirtualMachinesOptions options;
   options.wanted = config_.vm == "on"    ? Wanted::kOn
@@ -128,9 +128,16 @@ Result<void> ServerProcess::StartVirtualMachines() {
   options.pool_size = config_.vm_pool_size;
   options.max_machines = config_.vm_max;
   options.log = log_;
-  auto started = VirtualMachines::Start(std::move(options));
+  return options;
+}
+
+Result<void> ServerProcess::StartVirtualMachines() {
+  auto started = VirtualMachines::Start(MachinesWanted());
   if (!started) return Fail(started.error().code, "--vm: " + started.error().message);
   parts_->machines = std::move(*started);
+  if (parts_->machines == nullptr || parts_->machines->driver() == nullptr) {
+    parts_->machine_files = 0;
+  }
   if (roles_.api && config_.isolation == "vm" &&
       (parts_->machines == nullptr || parts_->machines->driver() == nullptr)) {
     return Fail(ErrorCode::kInvalidArgument,
@@ -180,7 +187,7 @@ Result<void> ServerProcess::Start(const std::function<bool()>& stop) {
   if (roles_.runner) {
     p.forks = config_.slots + 8 * (config_.pool_size + 4);
     wanted += 10 * p.forks;
-    if (config_.vm != "off") {
+    if (VirtualMachines::AreToBe(MachinesWanted())) {
       p.machine_files =
           kFilesOfMachine * std::min(config_.vm_max, config_.slots + config_.vm_pool_size);
       wanted += p.machine_files;
@@ -378,7 +385,9 @@ Result<void> ServerProcess::StartApi() {
   options.lifecycle.max_per_account = config_.sandbox_max_per_account;
   options.lifecycle.endpoint = config_.sandbox_endpoint;
   options.lifecycle.server_proxy = config_.sandbox_server_proxy;
-  if (!config_.embedded) {
+  if (config_.isolation_floor == "vm") {
+    options.isolation_floor = schema::Isolation::kVm;  // and no sandboxes, which are processes
+  } else if (!config_.embedded) {
     p.fleet =
         std::make_unique<api::ClusterFleet>(api::ClusterFleet::Options{}, *p.store, p.clock, log_);
   } else if (p.sandboxes) {

@@ -175,13 +175,14 @@ class VmCommand final : public Command {
     std::printf("folder    %s\nimage     %s\nkernel    %s\nbuilt     %s\npackages  of %s\n",
                 image->folder.c_str(), image->hash.c_str(), image->kernel.c_str(),
                 Rfc3339Seconds(made).c_str(), Rfc3339Seconds(packages_made).c_str());
+    std::size_t others = manifest->packages.size();
     for (const char* name : kPackagesOfNote) {
       const auto found = manifest->packages.find(name);
       if (found == manifest->packages.end()) continue;
+      --others;
       std::printf("          %-16s %s\n", name, found->second.c_str());
     }
-    std::printf("          and %zu more\nfiles\n",
-                manifest->packages.size() - std::size(kPackagesOfNote));
+    std::printf("          and %zu more\nfiles\n", others);
     for (const auto& entry : manifest->files) {
       std::printf("          %-16s %s\n", entry.name.c_str(), Megabytes(entry.bytes).c_str());
     }

@@ -308,6 +308,37 @@ TEST(Doctor, FindsThatASandboxWorksHere) {
   }
 }
 
+TEST(Doctor, ReportsAllOfItWhenNoMachineBoots) {
+  const Ran ran = Forkbox({"doctor", "--json", "--vm"}, "", {"FORKBOX_VM_IMAGE=/nowhere/images"});
+  EXPECT_NE(ran.code, 0) << "who asks for a machine wants to know";
+  const auto report = nlohmann::json::parse(ran.out, nullptr, false);
+  ASSERT_TRUE(report.is_object()) << ran.out << ran.err;
+  EXPECT_EQ(report["sandbox"]["ok"], true);
+  EXPECT_FALSE(report["languages"].empty());
+  const auto template_check = std::ranges::find_if(
+      report["checks"], [](const auto& check) { return check["name"] == "template"; });
+  ASSERT_NE(template_check, report["checks"].end());
+  EXPECT_EQ((*template_check)["ok"], false);
+  EXPECT_NE((*template_check)["detail"].get<std::string>().find("/nowhere/images"),
+            std::string::npos)
+      << *template_check;
+}
+
+TEST(RunCommand, LooksForTheImageWhereItIsTold) {
+  const TemporaryDirectory directory;
+  std::ofstream(directory.path() / "a.py") << "print('hi')";
+  for (const bool by_flag : {true, false}) {
+    std::vector<std::string> args = {"run", "--isolation", "vm", "a.py"};
+    if (by_flag) args.insert(args.begin() + 1, {"--vm-image", "/nowhere/images"});
+    ForkboxProcess process(
+        directory.path(), args, "",
+        {by_flag ? "FORKBOX_VM_IMAGE=/elsewhere" : "FORKBOX_VM_IMAGE=/nowhere/images"});
+    EXPECT_EQ(process.Wait(), 125);
+    EXPECT_EQ(process.Stdout(), "");
+    EXPECT_NE(process.Stderr().find("/nowhere/images"), std::string::npos) << process.Stderr();
+  }
+}
+
 TEST(Bench, MeasuresEveryLanguageBothWays) {
   const Ran ran = Forkbox({"bench", "--json", "-n", "3", "--languages", "bash,python"});
   EXPECT_EQ(ran.code, 0) << ran.err;
