@@ -14,8 +14,6 @@ using std::chrono::steady_clock;
 // How late it is noticed that a driver has come.
 constexpr milliseconds kLook{50};
 constexpr milliseconds kStandStill{5};
-// A message may overtake the row it belongs to by so much.
-constexpr std::int64_t kRowMayFollowMs = 5'000;
 
 }  // namespace
 

@@ -15,10 +15,10 @@
 // Thread-safe. What is passed by reference must outlive it.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -33,6 +33,10 @@
 #include "store/execution_store.h"
 
 namespace forkbox::runner {
+
+// A message may overtake the row it belongs to (insert and publish run side by side); after this
+// long the row is not on its way but was never written.
+inline constexpr std::int64_t kRowMayFollowMs = 5'000;
 
 class WaitingRoom {
  public:

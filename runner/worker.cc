@@ -4,67 +4,22 @@
 #include <utility>
 
 #include "base/check.h"
-#include "runner/case_series.h"
+#include "runner/worker_job.h"
 
 namespace forkbox::runner {
 
 namespace {
 
-using std::chrono::duration_cast;
-using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 // Ids of cancelled executions that are remembered without having been seen: 36 bytes each.
 constexpr std::size_t kMaxCancelledIds = 16'384;
-constexpr milliseconds kMaxRetryDelay{5'000};
 constexpr milliseconds kMaxRetryDelayWhileStopping{200};
-// A message may overtake the row it belongs to (insert and publish run side by side); after this
-// long the row is not on its way but was never written.
-constexpr std::int64_t kRowMayFollowMs = 5'000;
 constexpr milliseconds kFirstRowDelay{1};
 constexpr milliseconds kLongestRowDelay{100};
 
-schema::Outcome Ended(schema::Reason reason, std::string message) {
-  schema::Outcome outcome;
-  outcome.reason = reason;
-  outcome.state = schema::StateOf(reason, std::nullopt);
-  outcome.message = std::move(message);
-  return outcome;
-}
-
 }  // namespace
-
-// One delivery on its way through this worker.
-struct Worker::Job {
-  // The delivery's own; touched by one thread at a time, handed on with the job.
-  schema::ExecutionId id;
-  std::unique_ptr<queue::Lease> lease;
-  std::shared_ptr<const schema::Execution> execution;  // shared with the publisher's message
-  SteadyTime leased_at{};
-  std::shared_ptr<ProgressBoard::Run> progress;  // null until it runs; shared with the board
-
-  // Guarded by Worker::mu_.
-  bool on_slot = true;
-  bool discarded = false;
-  bool cancelled = false;  // its owner does not want it any more
-  bool abandoned = false;  // we shut down, or have no driver yet: to be given back
-  bool waits = false;      // the latter
-  std::optional<Result<store::ClaimVerdict>> verdict;
-  std::optional<schema::Outcome> outcome;
-  bool complete = false;  // both of the above were there, Settle() was called
-
-  // Who calls Cancel() on a sandbox holds this, so that it cannot go away meanwhile.
-  std::mutex sandbox_mu;
-  sandbox::Sandbox* running = nullptr;
-  bool kill = false;
-
-  void Kill() {
-    const std::lock_guard lock(sandbox_mu);
-    kill = true;
-    if (running != nullptr) running->Cancel();
-  }
-};
 
 Worker::Worker(WorkerOptions options, store::ExecutionStore& store, queue::Broker& broker,
                sandbox::DriverSet drivers, Clock& clock, Log log, OnFinished on_finished)
@@ -273,33 +228,6 @@ Result<void> Worker::LoadWhole(Job& job) {
   return {};
 }
 
-bool Worker::HasTime(const Job& job) const {
-  const std::int64_t now_ms = clock_.UnixMillis();
-  const std::optional<std::int64_t>& deadline = job.execution->queue_deadline_unix_ms;
-  if (deadline && now_ms > *deadline) return false;
-  const std::int64_t since_ms = job.lease->message().waits_since_unix_ms;
-  return since_ms == 0 || milliseconds(now_ms - since_ms) < options_.patience;
-}
-
-bool Worker::ShouldWait(const Job& job) {
-  const schema::Execution& execution = *job.execution;
-  const auto readiness = drivers_.ReadinessOf(execution.isolation, execution.language);
-  if (readiness == sandbox::Readiness::kReady) return false;
-  if (readiness == sandbox::Readiness::kNever) {
-    // The driver can say itself why nobody will ever run it. Where there is none at all, somebody
-    // may be about to see to it: after an update of forkbox its image must be made anew.
-    if (options_.only_runner && drivers_.Of(execution.isolation) != nullptr) return false;
-    if (!lack_told_.exchange(true)) {
-      log_.Warn("worker.lacks_driver", {{"execution_id", execution.id.str()},
-                                        {"isolation", schema::ToString(execution.isolation)},
-                                        {"language", execution.language},
-                                        {"patience_ms", options_.patience.count()}});
-    }
-  }
-  const std::lock_guard lock(mu_);
-  return !job.cancelled && HasTime(job);
-}
-
 // Nothing is claimed: the room has the lease from here on, and this worker has forgotten it.
 void Worker::LetWait(const JobPtr& job) {
   log_.Debug("execution.waits", {{"execution_id", job->id.str()},
@@ -321,118 +249,6 @@ void Worker::LetWait(const JobPtr& job) {
   const std::lock_guard lock(mu_);
   --returning_;
   changed_.notify_all();
-}
-
-schema::Outcome Worker::RunOne(Job& job) {
-  const schema::Execution& execution = *job.execution;
-  const std::int64_t now_ms = clock_.UnixMillis();
-  // Two readings of a clock of milliseconds: a difference of one says nothing.
-  const std::int64_t waited_ms = now_ms - job.lease->message().enqueued_unix_ms;
-  const microseconds queued = waited_ms > 1 ? milliseconds(waited_ms) : milliseconds(0);
-
-  job.progress = board_.Begin(job.id);
-  schema::Outcome outcome = RunInSandbox(job, now_ms);
-  outcome.isolation = execution.isolation;
-  outcome.timings.queue = queued;
-  outcome.timings.total = queued + duration_cast<microseconds>(steady_clock::now() - job.leased_at);
-  log_.Debug("execution.ran", {{"execution_id", execution.id.str()},
-                               {"request_id", execution.request_id},
-                               {"reason", schema::ToString(outcome.reason)}});
-  return outcome;
-}
-
-schema::Outcome Worker::RunInSandbox(Job& job, std::int64_t now_ms) {
-  const schema::Execution& execution = *job.execution;
-  if (execution.queue_deadline_unix_ms && now_ms > *execution.queue_deadline_unix_ms) {
-    return Ended(schema::Reason::kQueueDeadline, "not started within its queue deadline");
-  }
-  ProgressBoard::Run& progress = *job.progress;
-  if (!execution.source.cases.empty()) {
-    // What the cases print is judged, and nobody's to watch.
-    const sandbox::EventSink states = [&progress](const schema::Event& event) {
-      if (event.kind == schema::EventKind::kState) progress.On(event);
-    };
-    return RunCaseSeries(execution.source, execution.limits,
-                         [&](const schema::Source& source, const schema::Limits& limits) {
-                           return RunOnce(job, source, limits, states);
-                         });
-  }
-  return RunOnce(job, execution.source, execution.limits,
-                 [&progress](const schema::Event& event) { progress.On(event); });
-}
-
-schema::Outcome Worker::RunOnce(Job& job, const schema::Source& source,
-                                const schema::Limits& limits, const sandbox::EventSink& sink) {
-  const schema::Execution& execution = *job.execution;
-  sandbox::Driver* const driver = drivers_.Of(execution.isolation);
-  if (driver == nullptr) {
-    const std::lock_guard lock(mu_);
-    if (job.cancelled) return Ended(schema::Reason::kCancelled, "cancelled before it ran");
-    return Ended(schema::Reason::kSandboxFailed,
-                 "nobody had what it takes to run it with isolation " +
-                     std::string(schema::ToString(execution.isolation)) +
-                     ", however long it waited: see /health, `forkbox vm build` and --vm");
-  }
-  milliseconds delay = options_.retry_delay;
-  for (int attempt = 1;; ++attempt) {
-    {
-      const std::lock_guard lock(mu_);
-      if (job.cancelled) return Ended(schema::Reason::kCancelled, "cancelled before it ran");
-      if (stopping_ && attempt > 1) {
-        job.abandoned = true;
-        return Ended(schema::Reason::kCancelled, "the runner shut down");
-      }
-    }
-    const SteadyTime fork_start = steady_clock::now();
-    auto sandbox = driver->ForkFor(execution.language, limits, source.code, source.entry);
-    const SteadyTime run_start = steady_clock::now();
-    if (!sandbox) {
-      const Error& error = sandbox.error();
-      const bool temporary = error.code == ErrorCode::kUnavailable;
-      if (temporary && drivers_.Tells(execution.isolation) && HasTime(job) &&
-          (!options_.only_runner || drivers_.ReadinessOf(execution.isolation, execution.language) !=
-                                        sandbox::Readiness::kNever)) {
-        // Not here: a slot must not stand still until a machine is free, or boots.
-        const std::lock_guard lock(mu_);
-        job.abandoned = true;
-        job.waits = true;
-        return Ended(schema::Reason::kCancelled, error.message);
-      }
-      log_.Warn("sandbox.fork_failed", {{"execution_id", execution.id.str()},
-                                        {"request_id", execution.request_id},
-                                        {"language", execution.language},
-                                        {"isolation", schema::ToString(execution.isolation)},
-                                        {"attempt", attempt},
-                                        {"error", error.message}});
-      if (!temporary || attempt >= options_.max_attempts) {
-        return Ended(schema::Reason::kSandboxFailed, error.message);
-      }
-      std::unique_lock lock(mu_);
-      changed_.wait_for(lock, delay, [&] { return stopping_ || job.cancelled; });
-      delay = std::min(delay * 2, kMaxRetryDelay);
-      continue;
-    }
-
-    {
-      const std::lock_guard lock(job.sandbox_mu);
-      if (job.kill) return Ended(schema::Reason::kCancelled, "cancelled before it ran");
-      job.running = sandbox->get();
-    }
-    schema::Outcome outcome = (*sandbox)->Run(source, sink);
-    {
-      const std::lock_guard lock(job.sandbox_mu);
-      job.running = nullptr;
-    }
-    // A driver that measured these itself knows better than we do from outside.
-    if (outcome.timings.fork == microseconds(0)) {
-      outcome.timings.fork = duration_cast<microseconds>(run_start - fork_start);
-    }
-    if (outcome.timings.exec == microseconds(0) &&
-        outcome.reason != schema::Reason::kCompileFailed) {  // that one ran nothing
-      outcome.timings.exec = duration_cast<microseconds>(steady_clock::now() - run_start);
-    }
-    return outcome;
-  }
 }
 
 // ---- verdict and outcome meet -----------------------------------------------------------------
