@@ -357,6 +357,12 @@ std::map<ProcessDriver::PoolKey, schema::Limits> ProcessDriver::WantedPools() co
 
 Result<void> ProcessDriver::FillPools(Deadline deadline) {
   for (const auto& [key, limits] : WantedPools()) {
+    // A variant that does not come up is one that ChooseTemplate() does not choose.
+    client_->WaitForTemplate(key.template_index, deadline);
+    if (const auto state = client_->StateOf(key.template_index); !state.ready) {
+      options_.log.Warn("pool.left_empty", {{"reason", state.reason}});
+      continue;
+    }
     std::unique_lock lock(mutex_);
     while (pools_[key].forks.size() < options_.pool_size) {
       lock.unlock();

@@ -13,7 +13,10 @@ namespace {
 using std::chrono::seconds;
 using std::chrono::steady_clock;
 
+// A runtime that needs longer would be of no use to anybody. But a machine that is to be copied is
+// built once, with patience: what it found out by mistake on a busy host, every copy would believe.
 constexpr seconds kForkPatience{30};
+constexpr seconds kPatienceForCopies{150};
 constexpr std::string_view kVersionCommand = "version command";
 constexpr std::string_view kSmokeProgram = "smoke program";
 
@@ -51,7 +54,8 @@ void ProcessDriver::ExamineAll(bool that_run_as_another) {
 // Says the truth about one language by running its version command and its smoke program; what
 // fails gets a second chance, unless that was by its time.
 void ProcessDriver::Examine(Language* language) {
-  const auto patience = steady_clock::now() + kForkPatience;
+  const seconds fork_patience = options_.runs_once ? kPatienceForCopies : kForkPatience;
+  const auto patience = steady_clock::now() + fork_patience;
   LanguageStatus& status = language->status;
   client_->WaitForTemplate(kExecTemplate, patience);
   if (language->template_index != kExecTemplate && language->manifest.runs_as.empty()) {
@@ -60,11 +64,10 @@ void ProcessDriver::Examine(Language* language) {
     if (!state.ready) FallBackToCold(language, state.known ? state.reason : "slow to start");
   }
   schema::Limits limits = status.default_limits;
-  limits.wall = seconds(20);
-  limits.cpu = seconds(20);
+  limits.wall = limits.cpu = options_.runs_once ? kPatienceForCopies : seconds(20);
   const auto run_once = [&](std::size_t template_index, RunPlan plan, const std::string& code) {
     schema::Outcome outcome;
-    auto fork = client_->Fork(template_index, limits, steady_clock::now() + kForkPatience);
+    auto fork = client_->Fork(template_index, limits, steady_clock::now() + fork_patience);
     if (!fork) {
       outcome.message = fork.error().message;
       return outcome;
