@@ -44,6 +44,8 @@ class WorkerRestartTest : public ::testing::Test {
   // A new process's parts over the same rows.
   void Start() {
     driver_ = std::make_unique<testing::FakeDriver>();
+    machines_ = std::make_unique<testing::FakeDriver>();
+    machines_->fork_failures = readiness_ == sandbox::Readiness::kReady ? 0 : 1'000'000;
     broker_ = std::make_unique<queue::EmbeddedBroker>(queue::EmbeddedBroker::Options{});
     Recovery recovery({.runner_id = "embedded"}, store_->executions(), *broker_, clock_,
                       Log::Null());
@@ -53,7 +55,10 @@ class WorkerRestartTest : public ::testing::Test {
     options.slots = 4;
     options.runner_id = "embedded";
     options.poll = 20ms;
-    worker_ = std::make_unique<Worker>(options, store_->executions(), *broker_, *driver_, clock_,
+    sandbox::DriverSet drivers(*driver_);
+    drivers.Add(schema::Isolation::kVm, *machines_,
+                [this](const std::string&) { return readiness_.load(); });
+    worker_ = std::make_unique<Worker>(options, store_->executions(), *broker_, drivers, clock_,
                                        Log::Null(), [this](const auto& execution, const auto&) {
                                          const std::lock_guard lock(mu_);
                                          ++counted_[execution.id];
@@ -64,12 +69,14 @@ class WorkerRestartTest : public ::testing::Test {
     worker_.reset();
     broker_.reset();
     driver_.reset();
+    machines_.reset();
   }
 
   schema::Execution Submit(int i) {
     schema::Execution execution;
     execution.id = schema::ExecutionId(NewUuidV7());
     execution.language = "python";
+    if (i % 4 == 1) execution.isolation = schema::Isolation::kVm;
     execution.source.code = i % 9 == 0 ? "block" : i % 5 == 0 ? "exit 1" : "hello";
     execution.delivery = i % 2 == 0 ? Delivery::kWait : Delivery::kPoll;
     execution.priority =
@@ -94,6 +101,8 @@ class WorkerRestartTest : public ::testing::Test {
   SystemClock clock_;
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<testing::FakeDriver> driver_;
+  std::unique_ptr<testing::FakeDriver> machines_;
+  std::atomic<sandbox::Readiness> readiness_{sandbox::Readiness::kComing};  // of machines_
   std::unique_ptr<queue::EmbeddedBroker> broker_;
   std::unique_ptr<Worker> worker_;
   std::mutex mu_;
@@ -123,13 +132,21 @@ TEST_F(WorkerRestartTest, EveryAcceptedExecutionEndsOnceThroughFiveServers) {
     }
     Stop();
   }
-  Start();
+  Start();  // still without machines: what needs one waits
   driver_->Unblock();
+  machines_->Unblock();
   // A second delivery that met a claim which was then given back is dropped; the sweep finds it.
   Recovery sweeper({.runner_id = "embedded", .margin = 0ms}, store_->executions(), *broker_, clock_,
                    Log::Null());
   const auto until = std::chrono::steady_clock::now() + 60s;
+  const auto machines_come = std::chrono::steady_clock::now() + 1s;
   while (true) {
+    if (readiness_ == sandbox::Readiness::kComing &&
+        std::chrono::steady_clock::now() > machines_come) {
+      EXPECT_EQ(machines_->forks, 0);
+      machines_->fork_failures = 0;
+      readiness_ = sandbox::Readiness::kReady;
+    }
     const auto counts = store_->executions().CountUnfinished();
     ASSERT_TRUE(counts);
     const std::uint64_t queued = counts->interactive.queued + counts->background.queued;
