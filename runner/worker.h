@@ -46,7 +46,8 @@ struct WorkerOptions {
   int max_attempts = 3;  // of claims in the store, and of forks within one claim
   std::chrono::milliseconds retry_delay{100};  // first pause after a failure of ours; then doubled
   std::chrono::milliseconds poll{500};         // how late a slot notices Drain()
-  // No other runner takes what the drivers here have not: then it fails at once.
+  // No other runner takes what a driver here will never have: it fails at once. What no driver is
+  // here for waits all the same, for the next start.
   bool only_runner = false;
   // How long an execution waits for a driver that is coming, or that others have, counted from when
   // a runner first put it back: not in a slot (waiting_room.h). Then it fails.
