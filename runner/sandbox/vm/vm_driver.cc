@@ -230,7 +230,7 @@ Result<std::unique_ptr<Sandbox>> VmDriver::ForkFor(const std::string& language,
   auto sandbox = std::make_unique<VmSandbox>(
       std::move(*machine), found.id, limits,
       way->accelerator == Accelerator::kTcg ? kEmulationFactor : 1, ToString(way->accelerator),
-      Since(start), compiled ? milliseconds(kCompileTime) : milliseconds(0));
+      Since(start), compiled ? milliseconds(kCompileTime) : milliseconds(0), found.functions);
   if (!sandbox->CanBeCancelled()) {
     return Fail(ErrorCode::kUnavailable, "descriptors ran out (RLIMIT_NOFILE)");
   }

@@ -17,6 +17,7 @@
 #include "runner/sandbox/cgroup_numbers.h"
 #include "runner/sandbox/cpu_watch.h"
 #include "runner/sandbox/feed.h"
+#include "runner/sandbox/process_sandbox.h"
 #include "runner/sandbox/protocol.h"
 #include "runner/sandbox/vm/agent_protocol.h"
 #include "runner/sandbox/vm/fresh_awakening.h"
@@ -79,6 +80,7 @@ class MachineRun {
       : limits_(limits),
         entry_(entry),
         compile_time_(compile_time),
+        functions_(functions),
         cancel_fd_(cancel_fd),
         status_(fork->status.get()),
         memory_events_(fork->memory_events.get()),
@@ -370,7 +372,7 @@ std::string JobFrame(const std::string& language, const schema::Limits& limits,
 
 VmSandbox::VmSandbox(ReadyMachine machine, std::string language, const schema::Limits& limits,
                      int cpu_factor, std::string_view accelerator, microseconds fork_time,
-                     milliseconds compile_time)
+                     milliseconds compile_time, bool functions)
     : machine_(std::move(machine)),
       language_(std::move(language)),
       limits_(limits),
@@ -378,6 +380,7 @@ VmSandbox::VmSandbox(ReadyMachine machine, std::string language, const schema::L
       accelerator_(accelerator),
       fork_time_(fork_time),
       compile_time_(compile_time),
+      functions_(functions),
       cancel_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
 void VmSandbox::Cancel() {
@@ -396,6 +399,12 @@ Outcome VmSandbox::Run(const schema::Source& source, const EventSink& sink) {
     machine_ = {};  // ended now, not when the caller gets round to it
     return std::move(outcome);
   };
+  const bool runs = source.entry == schema::EntryKind::kScript ||
+                    (source.entry == schema::EntryKind::kFunction && functions_);
+  if (!runs) {
+    outcome.message = NoSuchEntry(language_, source.entry);
+    return done();
+  }
   std::string frame = JobFrame(language_, limits_, source);
   if (frame.empty()) {
     outcome.message = "the program, its files and arguments are too large for a virtual machine";

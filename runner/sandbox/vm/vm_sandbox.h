@@ -15,10 +15,10 @@ class VmSandbox final : public Sandbox {
  public:
   // `cpu_factor`: what a limit of processor time is multiplied by. `compile_time`: how long a
   // compiler may take beside the limits, which are those of the program alone; 0 for a language
-  // that has none.
+  // that has none. `functions`: whether the language runs function entries.
   VmSandbox(ReadyMachine machine, std::string language, const schema::Limits& limits,
             int cpu_factor, std::string_view accelerator, std::chrono::microseconds fork_time,
-            std::chrono::milliseconds compile_time = {});
+            std::chrono::milliseconds compile_time = {}, bool functions = true);
 
   schema::Outcome Run(const schema::Source& source, const EventSink& sink) override;
   void Cancel() override;
@@ -33,6 +33,7 @@ class VmSandbox final : public Sandbox {
   const std::string accelerator_;
   const std::chrono::microseconds fork_time_;
   const std::chrono::milliseconds compile_time_;
+  const bool functions_;
   UniqueFd cancel_;  // eventfd
 };
 
