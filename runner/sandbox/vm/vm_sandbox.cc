@@ -80,7 +80,6 @@ class MachineRun {
       : limits_(limits),
         entry_(entry),
         compile_time_(compile_time),
-        functions_(functions),
         cancel_fd_(cancel_fd),
         status_(fork->status.get()),
         memory_events_(fork->memory_events.get()),
