@@ -1,16 +1,12 @@
 #include "runner/sandbox/forkserver/machine_filter.h"
 
-#include <fcntl.h>
 #include <sched.h>
 #include <seccomp.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <cerrno>
-#include <memory>
 #include <string>
 
-#include "base/unique_fd.h"
+#include "runner/sandbox/forkserver/seccomp_program.h"
 
 namespace forkbox::sandbox {
 namespace {
@@ -84,26 +80,10 @@ bool AddRules(scmp_filter_ctx context) {
 }  // namespace
 
 Result<std::vector<sock_filter>> CompileMachineFilter() {
-  std::unique_ptr<void, void (*)(scmp_filter_ctx)> context(seccomp_init(SCMP_ACT_KILL_PROCESS),
-                                                           seccomp_release);
+  const SeccompRules context = NewSeccompRules(SCMP_ACT_KILL_PROCESS);
   if (context == nullptr) return Fail(ErrorCode::kInternal, "seccomp_init failed");
-  // Another architecture's entry (int 0x80, x32) would have other numbers for the same calls.
-  seccomp_attr_set(context.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
-  seccomp_attr_set(context.get(), SCMP_FLTATR_CTL_NNP, 0);
-  seccomp_attr_set(context.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2);  // a tree, not a list
   if (!AddRules(context.get())) return Fail(ErrorCode::kInternal, "seccomp rules of machines");
-  const UniqueFd file(::memfd_create("seccomp", MFD_CLOEXEC));
-  if (!file) return FailErrno("memfd_create");
-  if (seccomp_export_bpf(context.get(), file.get()) != 0) {
-    return Fail(ErrorCode::kInternal, "seccomp_export_bpf failed");
-  }
-  const off_t size = ::lseek(file.get(), 0, SEEK_END);
-  if (size <= 0) return FailErrno("lseek");
-  std::vector<sock_filter> program(static_cast<std::size_t>(size) / sizeof(sock_filter));
-  if (::pread(file.get(), program.data(), static_cast<std::size_t>(size), 0) != size) {
-    return FailErrno("read the seccomp program");
-  }
-  return program;
+  return ExportProgram(context);
 }
 
 }  // namespace forkbox::sandbox

@@ -8,15 +8,13 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <memory>
 
-#include "base/unique_fd.h"
+#include "runner/sandbox/forkserver/seccomp_program.h"
 
 namespace forkbox::sandbox {
 namespace {
@@ -204,13 +202,8 @@ bool AddArgumentRules(scmp_filter_ctx context) {
 }  // namespace
 
 Result<std::vector<sock_filter>> CompileSeccompFilter() {
-  std::unique_ptr<void, void (*)(scmp_filter_ctx)> context(seccomp_init(SCMP_ACT_ALLOW),
-                                                           seccomp_release);
+  const SeccompRules context = NewSeccompRules(SCMP_ACT_ALLOW);
   if (context == nullptr) return Fail(ErrorCode::kInternal, "seccomp_init failed");
-  // Another architecture's entry (int 0x80, x32) would have other numbers for the same calls.
-  seccomp_attr_set(context.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
-  seccomp_attr_set(context.get(), SCMP_FLTATR_CTL_NNP, 0);
-  seccomp_attr_set(context.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2);  // a tree, not a list
   for (const Denied& denied : kDenied) {
     if (!Deny(context.get(), denied.error, denied.name)) {
       return Fail(ErrorCode::kInternal, std::string("seccomp rule for ") + denied.name);
@@ -219,18 +212,7 @@ Result<std::vector<sock_filter>> CompileSeccompFilter() {
   if (!AddArgumentRules(context.get()) || !RefuseSlowCloses(context.get())) {
     return Fail(ErrorCode::kInternal, "seccomp argument rules");
   }
-  const UniqueFd file(::memfd_create("seccomp", MFD_CLOEXEC));
-  if (!file) return FailErrno("memfd_create");
-  if (seccomp_export_bpf(context.get(), file.get()) != 0) {
-    return Fail(ErrorCode::kInternal, "seccomp_export_bpf failed");
-  }
-  const off_t size = ::lseek(file.get(), 0, SEEK_END);
-  if (size <= 0) return FailErrno("lseek");
-  std::vector<sock_filter> program(static_cast<std::size_t>(size) / sizeof(sock_filter));
-  if (::pread(file.get(), program.data(), static_cast<std::size_t>(size), 0) != size) {
-    return FailErrno("read the seccomp program");
-  }
-  return program;
+  return ExportProgram(context);
 }
 
 }  // namespace forkbox::sandbox
