@@ -84,7 +84,9 @@ Result<ReadyMachine> LiveSource::Fork(Deadline deadline) {
 
 std::string LiveSource::WhyStale() const {
   const auto state = client_.StateOf(template_index_);
-  return state.ready ? "" : Reason(state);
+  if (state.ready) return "";
+  // The last line of a guest that was killed is about something else.
+  return "the template has ended" + (state.reason.empty() ? "" : "; last it said: " + state.reason);
 }
 
 }  // namespace forkbox::sandbox::vm
