@@ -406,6 +406,10 @@ TEST_F(VmLiveTest, AStoppedTemplateIsGoneAndBootsAgainWhenAsked) {
   ReadyMachine machine = Fork();
   const pid_t old_template = Template();
   source_->Stop();
+  // Its machines are the forkserver's children for as long as they take to be killed.
+  for (const Deadline patience = In(30s); Template() != -1 && steady_clock::now() < patience;) {
+    std::this_thread::sleep_for(10ms);
+  }
   EXPECT_EQ(Template(), -1);
   EXPECT_NE(source_->WhyStale(), "");
   EXPECT_THAT(Prints(machine, kWhoAmI), HasSubstr("failed: "));

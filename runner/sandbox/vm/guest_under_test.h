@@ -72,7 +72,8 @@ struct Guest {
     StatusMessage message;
     message.kind = StatusKind::kExited;
     message.wait_status = wait_status;
-    EXPECT_TRUE(SendPacket(status.get(), &message, sizeof message));
+    // The host may have let go already: it does once the agent has said how the program ended.
+    (void)SendPacket(status.get(), &message, sizeof message);
     complaints.Reset();
     channel.Reset();
   }
