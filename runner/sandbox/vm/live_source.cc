@@ -85,8 +85,9 @@ Result<ReadyMachine> LiveSource::Fork(Deadline deadline) {
 std::string LiveSource::WhyStale() const {
   const auto state = client_.StateOf(template_index_);
   if (state.ready) return "";
+  if (!state.known || state.reason.empty()) return Reason(state);
   // The last line of a guest that was killed is about something else.
-  return "the template has ended" + (state.reason.empty() ? "" : "; last it said: " + state.reason);
+  return "the template has ended; last it said: " + state.reason;
 }
 
 }  // namespace forkbox::sandbox::vm
